@@ -1,0 +1,1 @@
+"""Messages, requests and leases between processes, behind small ports."""

@@ -1,0 +1,1 @@
+"""The `madang` command and the composition root."""

@@ -1,0 +1,1 @@
+"""Processes: who runs, when it is restarted, which sockets it inherits. Knows nothing of what they do."""

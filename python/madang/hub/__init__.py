@@ -1,0 +1,1 @@
+"""The connections of one worker: channels, outboxes, fan-out, history."""

@@ -1,0 +1,1 @@
+"""SQL through SQLAlchemy Core: tables, migrations, connections."""
