@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The compiled engine: rust.sh lint | test | install PYTHON | wheel PYTHON FOLDER
+#
+# A missing or older cargo is named and left at that, for the readable engine in Python does the same
+# work; in CI it is an error. A compile error is always an error.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+binding=crates/binding/Cargo.toml
+needed=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' crates/engine/Cargo.toml)
+
+without_cargo() {
+    echo "madang-core: $1; the engine in Python runs instead" >&2
+    [ "${CI:-}" != true ] || exit 1
+    exit 0
+}
+
+command -v cargo >/dev/null || without_cargo "no cargo found (needs $needed or newer)"
+found=$(cargo --version | cut -d ' ' -f 2)
+oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
+[ "$oldest" = "$needed" ] || without_cargo "cargo $found is older than $needed"
+
+wheel() { # PYTHON FOLDER
+    "$1" -m maturin build --release --quiet --manifest-path "$binding" --interpreter "$1" --out "$2"
+}
+
+case "$1" in
+lint)
+    for manifest in crates/*/Cargo.toml; do
+        cargo fmt --manifest-path "$manifest" --check
+        cargo clippy --quiet --all-targets --manifest-path "$manifest" -- --deny warnings
+    done
+    ;;
+test)
+    cargo test --quiet --manifest-path crates/engine/Cargo.toml
+    ;;
+install)
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    wheel "$2" "$folder"
+    "$2" -m pip install --quiet --force-reinstall --no-deps "$folder"/*.whl
+    ;;
+wheel)
+    wheel "$2" "$3"
+    ;;
+*)
+    echo "rust.sh: unknown command $1" >&2
+    exit 2
+    ;;
+esac

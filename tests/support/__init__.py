@@ -1,0 +1,1 @@
+"""What several test folders share: ports, waits, real processes. Nothing here knows a test."""
