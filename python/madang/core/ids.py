@@ -1,8 +1,8 @@
 """Ids: 64-bit numbers inside, UUIDs outside, one reversible mapping between them.
 
-An entity's UUID is version 8 (RFC 9562 section 5.8): the number in the first 48 and the last 16 bits,
-the kind of entity in between. So no table is needed, an id of one kind is never taken for another,
-and every replica renders the same text.
+An entity's UUID is version 8 (RFC 9562 section 5.8): the number in the first 48 and the last 16
+bits, the kind of entity in between. So no table is needed, an id of one kind is never taken for
+another, and every replica renders the same text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def to_uuid(kind: Kind, number: int) -> str:
 
 
 def from_uuid(kind: Kind, text: str) -> int | None:
-    """Return the number behind a UUID of this kind, or None where it is of another kind or no such UUID."""
+    """Return the number behind a UUID of this kind, or None where it is none."""
     if len(text) != 36:
         return None
     try:

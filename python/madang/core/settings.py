@@ -1,7 +1,7 @@
 """Settings: plain tables in, frozen validated structs out.
 
-A layer declares a `msgspec.Struct(frozen=True, forbid_unknown_fields=True)`; an unknown key or a bad
-value becomes a SettingsError that names the source, the key and what was expected.
+A layer declares a `msgspec.Struct(frozen=True, forbid_unknown_fields=True)`; an unknown key or a
+bad value becomes a SettingsError that names the source, the key and what was expected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Section = TypeVar("Section")
 def decode_section(
     kind: type[Section], table: Mapping[str, object], source: str, section: str
 ) -> Section:
-    """Convert one table of `source` (a file name or "environment") to `kind`, or raise SettingsError."""
+    """Convert one table of `source` (a file, "environment") to `kind`, or raise SettingsError."""
     try:
         return msgspec.convert(dict(table), kind, strict=False)
     except msgspec.ValidationError as error:

@@ -2,11 +2,12 @@
 
 Layout, little-endian, the whole record padded with zeros to a multiple of 8:
 
-    magic u32 | crc u32 | length u32 | rules_version u32 | term u64 | sequence u64 | now_ns i64 | count u32 | commands_length u32
+    magic u32 | crc u32 | length u32 | rules_version u32
+    term u64 | sequence u64 | now_ns i64 | count u32 | commands_length u32
 
-`crc` covers everything after itself up to `length` (header rest, commands, padding), so a wrong length
-is found as well. `sequence` is that of the first command; command i has `sequence + i`. `now_ns` is the
-one time of the whole batch and greater than that of the batch before.
+`crc` covers everything after itself up to `length` (header rest, commands, padding), so a wrong
+length is found as well. `sequence` is that of the first command; command i has `sequence + i`.
+`now_ns` is the one time of the whole batch and greater than that of the batch before.
 """
 
 from __future__ import annotations

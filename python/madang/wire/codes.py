@@ -24,11 +24,15 @@ CASH = 0  # "instrument" of a cash transfer
 
 
 class Side(IntEnum):
+    """The side of an order."""
+
     BUY = 1
     SELL = 2
 
 
 class OrderType(IntEnum):
+    """How an order is priced."""
+
     MARKET = 1
     LIMIT = 2
     STOP = 3
@@ -36,6 +40,8 @@ class OrderType(IntEnum):
 
 
 class TimeInForce(IntEnum):
+    """How long an order lives."""
+
     DAY = 1
     GTC = 2
     IOC = 3
@@ -53,6 +59,8 @@ class SelfTrade(IntEnum):
 
 
 class OrderFlag(IntEnum):
+    """Bits of an order's flags."""
+
     EXTENDED_HOURS = 1
     TRIGGERED = 2
 
@@ -103,11 +111,15 @@ class Session(IntEnum):
 
 
 class AccountState(IntEnum):
+    """Whether an account may trade."""
+
     ACTIVE = 0
     DISABLED = 1
 
 
 class CredentialKind(IntEnum):
+    """What a credential proves or grants."""
+
     API_KEY = 1  # name = key id, value = SHA-256 of the secret in hex
     PASSWORD = 2  # name = login name, value = Argon2id text
     ROLE = 3  # name = "role", value = admin | trader | viewer

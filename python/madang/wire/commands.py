@@ -7,7 +7,7 @@ Every record, little-endian, padded with zeros to a multiple of 8:
 `length` counts the whole record. `request_id` names the command for ever: a repeat gets the first
 outcome; sixteen zero bytes mean "never repeated" (the venue's own commands). Texts are UTF-8, their
 lengths stand in the body. A new or replacing order carries its client_order_id and `key`, the first
-16 bytes of SHA-256(account as u32 little-endian + client_order_id), by which the engine tells it unique.
+16 bytes of SHA-256(account as u32 little-endian + client_order_id), by which it is told unique.
 """
 
 from __future__ import annotations
@@ -19,19 +19,31 @@ from enum import IntEnum
 
 HEADER = struct.Struct("<HBBI16s")
 HEADER_BYTES = 24
-NEW_ORDER_BODY = struct.Struct("<IBBBBqqqqBBHI16s")  # instrument side type tif stp qty notional limit stop flags cid_length - - key
-REPLACE_BODY = struct.Struct("<QqqqBBHI16s")  # order_id qty limit stop tif cid_length - - key; 0 = unchanged
+# instrument side type tif stp qty notional limit stop flags cid_length - - key
+NEW_ORDER_BODY = struct.Struct("<IBBBBqqqqBBHI16s")
+# order_id qty limit stop tif cid_length - - key; 0 = unchanged
+REPLACE_BODY = struct.Struct("<QqqqBBHI16s")
 CANCEL_BODY = struct.Struct("<Q")
-TRANSFER_BODY = struct.Struct("<IIq")  # instrument (0 = cash), -, amount (signed)
-CREATE_ACCOUNT_BODY = struct.Struct("<BBHI")  # name_length - - -
-SET_ACCOUNT_BODY = struct.Struct("<BBHI")  # state - - -
-SET_CREDENTIAL_BODY = struct.Struct("<BBHI")  # kind name_length value_length -
-SET_INSTRUMENT_BODY = struct.Struct("<qqqIBBBB")  # tick lot reference_price collar_bps symbol_length exchange_length name_length -
-SET_SESSION_BODY = struct.Struct("<IBBH")  # instrument (0 = market) state - -
-SET_FEES_BODY = struct.Struct("<II")  # maker_ppm taker_ppm
-EXPIRE_KEYS_BODY = struct.Struct("<Q")  # keep
-SET_RULES_BODY = struct.Struct("<II")  # version -
-SET_LIMITS_BODY = struct.Struct("<QQ")  # keys_max open_orders_max (of one account)
+# instrument (0 = cash), -, amount (signed)
+TRANSFER_BODY = struct.Struct("<IIq")
+# name_length - - -
+CREATE_ACCOUNT_BODY = struct.Struct("<BBHI")
+# state - - -
+SET_ACCOUNT_BODY = struct.Struct("<BBHI")
+# kind name_length value_length -
+SET_CREDENTIAL_BODY = struct.Struct("<BBHI")
+# tick lot reference_price collar_bps symbol_length exchange_length name_length -
+SET_INSTRUMENT_BODY = struct.Struct("<qqqIBBBB")
+# instrument (0 = market) state - -
+SET_SESSION_BODY = struct.Struct("<IBBH")
+# maker_ppm taker_ppm
+SET_FEES_BODY = struct.Struct("<II")
+# keep
+EXPIRE_KEYS_BODY = struct.Struct("<Q")
+# version -
+SET_RULES_BODY = struct.Struct("<II")
+# keys_max open_orders_max (of one account)
+SET_LIMITS_BODY = struct.Struct("<QQ")
 
 NO_REQUEST = bytes(16)
 TEXT_BYTES_MAX = 128
@@ -43,6 +55,8 @@ assert REPLACE_BODY.size == 56
 
 
 class CommandKind(IntEnum):
+    """What a command asks for."""
+
     NEW_ORDER = 1
     REPLACE_ORDER = 2
     CANCEL_ORDER = 3
@@ -210,7 +224,7 @@ def encode_set_credential(
 
 
 class InstrumentTerms:
-    """An instrument's rules; `tick` and `reference_price` in price units, `lot` in quantity units."""
+    """An instrument's rules; tick and reference price in price units, lot in quantity units."""
 
     __slots__ = ("collar_bps", "exchange", "lot", "name", "reference_price", "symbol", "tick")
 

@@ -4,9 +4,9 @@ Every event, little-endian, padded with zeros to a multiple of 8:
 
     length u16 | kind u8 | flags u8 | account u32 | sequence u64 | now_ns i64 | event_id u64 | body
 
-`sequence` is that of the command that caused it, `event_id` counts all events for ever. The last event
-of a command is its RESULT. Bodies of ORDER, ACCOUNT, POSITION, INSTRUMENT, CREDENTIAL and LEVEL are
-also the records that an engine's queries return, concatenated, each then beginning with
+`sequence` is that of the command that caused it, `event_id` counts all events for ever. The last
+event of a command is its RESULT. Bodies of ORDER, ACCOUNT, POSITION, INSTRUMENT, CREDENTIAL and LEVEL
+are also the records that an engine's queries return, concatenated, each then beginning with
 `length u16 | kind u8 | flags u8 (0) | reserved u32 (0)` (8 bytes) before the body.
 """
 
@@ -22,28 +22,43 @@ HEADER_BYTES = 32
 RECORD_HEADER = struct.Struct("<HBBI")
 RECORD_HEADER_BYTES = 8
 # order_id account instrument side type tif status stp flags cid_length close_reason
-# qty notional limit stop filled value_low value_high fee created updated closed replaces replaced_by
+# qty notional limit stop filled value_low value_high fee created updated closed replaces
+# replaced_by
 ORDER_BODY = struct.Struct("<QIIBBBBBBBBqqqqqQqqqqqQQ")
 ORDER_BODY_BYTES = 128
-ORDER_EXTRA = struct.Struct("<qqQq")  # fill_price fill_qty trade_id position_qty; then an order body
-RESULT_BODY = struct.Struct("<16sHBBIQqq")  # request_id reason repeat has_order command_kind number a b; then an order body if has_order
+# fill_price fill_qty trade_id position_qty; then an order body
+ORDER_EXTRA = struct.Struct("<qqQq")
+# request_id reason repeat has_order command_kind number a b; then an order body if has_order
+RESULT_BODY = struct.Struct("<16sHBBIQqq")
 RESULT_BODY_BYTES = 48
-TRADE_BODY = struct.Struct("<IBBHqqQQQII")  # instrument aggressor - - price qty trade_id buy_order sell_order buy_account sell_account
-TRANSFER_BODY = struct.Struct("<IIqq")  # instrument - amount balance
-ACCOUNT_BODY = struct.Struct("<IBBHqqq")  # number state name_length - cash held created_ns; then name
-POSITION_BODY = struct.Struct("<IIqqq")  # account instrument qty held cost_basis
-INSTRUMENT_BODY = struct.Struct("<IBBBBqqqqqqI4x")  # number session symbol_length exchange_length name_length tick lot reference last_price last_ns shares_total collar_bps; then symbol exchange name
-CREDENTIAL_BODY = struct.Struct("<IIBBHI")  # number account kind name_length value_length -; then name value
-LEVEL_BODY = struct.Struct("<BBHIqq")  # side - - orders price qty
-SESSION_BODY = struct.Struct("<IBBH")  # instrument (0 = market) state - -
+# instrument aggressor - - price qty trade_id buy_order sell_order buy_account sell_account
+TRADE_BODY = struct.Struct("<IBBHqqQQQII")
+# instrument - amount balance
+TRANSFER_BODY = struct.Struct("<IIqq")
+# number state name_length - cash held created_ns; then name
+ACCOUNT_BODY = struct.Struct("<IBBHqqq")
+# account instrument qty held cost_basis
+POSITION_BODY = struct.Struct("<IIqqq")
+# number session symbol_length exchange_length name_length tick lot reference last_price last_ns
+# shares_total collar_bps; then symbol exchange name
+INSTRUMENT_BODY = struct.Struct("<IBBBBqqqqqqI4x")
+# number account kind name_length value_length -; then name value
+CREDENTIAL_BODY = struct.Struct("<IIBBHI")
+# side - - orders price qty
+LEVEL_BODY = struct.Struct("<BBHIqq")
+# instrument (0 = market) state - -
+SESSION_BODY = struct.Struct("<IBBH")
 FEES_BODY = struct.Struct("<II")
-DAY_BODY = struct.Struct("<II")  # session number, -
+# session number, -
+DAY_BODY = struct.Struct("<II")
 assert HEADER.size == HEADER_BYTES
 assert ORDER_BODY.size == ORDER_BODY_BYTES
 assert RESULT_BODY.size == RESULT_BODY_BYTES
 
 
 class EventKind(IntEnum):
+    """What a record tells."""
+
     ORDER = 1  # flags = OrderEvent; ORDER_EXTRA + order body
     TRADE = 2
     RESULT = 3
@@ -129,7 +144,7 @@ class OrderUpdate(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The outcome of one command; `number` is the order, account, instrument or credential it is about."""
+    """The outcome of one command; `number` is the order, account … it is about."""
 
     account: int
     sequence: int

@@ -1,0 +1,1 @@
+"""The feed: a replica of the engine that turns it into books and trades for everybody."""

@@ -1,0 +1,1 @@
+"""The ledger: a replica of the engine that answers queries and writes history to SQL."""

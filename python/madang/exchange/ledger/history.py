@@ -1,0 +1,134 @@
+"""Orders, fills and transfers in SQL: one writer, any readers.
+
+Rows and the last sequence are written in one transaction that compares and sets that sequence, so
+two writers, or a writer that starts again from an older point, never write anything twice.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from madang.core.errors import MadangError
+from madang.exchange.ledger.changes import Changes
+from madang.exchange.ledger.tables import (
+    fills,
+    order_of_row,
+    order_row,
+    orders,
+    progress,
+    transfers,
+)
+from madang.wire.events import Order
+
+
+class HistoryConflictError(MadangError):
+    """The database is further along than this writer thinks: another ledger writes to it."""
+
+
+class OrderFilter:
+    """Which orders are asked for; None does not restrict. Times are exclusive."""
+
+    __slots__ = ("account", "after_ns", "descending", "instruments", "limit", "side", "until_ns")
+
+    def __init__(self, account: int, query: dict[str, object]) -> None:
+        self.account = account
+        self.after_ns = _optional_int(query.get("after_ns"))
+        self.until_ns = _optional_int(query.get("until_ns"))
+        self.descending = query.get("direction") != "asc"
+        self.side = _optional_int(query.get("side")) or 0
+        self.limit = _optional_int(query.get("limit")) or 0
+        instruments = query.get("instruments")
+        self.instruments = set(instruments) if isinstance(instruments, list) else None
+
+    def matches(self, order: Order) -> bool:
+        """Tell whether an order that is not read from SQL is among those asked for."""
+        return (
+            (self.after_ns is None or order.created_ns > self.after_ns)
+            and (self.until_ns is None or order.created_ns < self.until_ns)
+            and (not self.side or order.side == self.side)
+            and (self.instruments is None or order.instrument in self.instruments)
+        )
+
+
+def _optional_int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+class History:
+    """The ledger's database."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
+        insert = postgresql.insert if database.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(orders)
+        self._upsert_order = statement.on_conflict_do_update(
+            index_elements=[orders.c.order_id],
+            set_={c.name: statement.excluded[c.name] for c in orders.c if c.name != "order_id"},
+        )
+
+    async def sequence(self) -> int:
+        """Return the last log sequence whose rows are in."""
+        async with self._database.connect() as connection:
+            return int((await connection.execute(sa.select(progress.c.sequence))).scalar_one())
+
+    async def write(self, changes: Changes, previous: int) -> None:
+        """Write all between `previous` and `changes.sequence`; HistoryConflictError if it is in."""
+        rows = [order_row(order) for i in changes.orders if (order := changes.order(i))]
+        async with self._database.begin() as connection:
+            moved = await connection.execute(
+                sa.update(progress)
+                .where(progress.c.sequence == previous)
+                .values(sequence=changes.sequence)
+            )
+            if moved.rowcount != 1:
+                raise HistoryConflictError(
+                    f"the ledger's database is not at sequence {previous}", expected=previous
+                )
+            for statement, values in (
+                (self._upsert_order, rows),
+                (sa.insert(fills), changes.fill_rows()),
+                (sa.insert(transfers), changes.transfer_rows()),
+            ):
+                if values:
+                    await connection.execute(statement, values)
+
+    async def order(self, account: int, order_id: int) -> Order | None:
+        """Return an order of an account as SQL has it."""
+        return await self._one(
+            sa.select(orders).where(orders.c.order_id == order_id, orders.c.account == account)
+        )
+
+    async def order_by_client_id(self, account: int, client_order_id: str) -> Order | None:
+        """Return the newest order with that client_order_id."""
+        return await self._one(
+            sa.select(orders)
+            .where(orders.c.account == account, orders.c.client_order_id == client_order_id)
+            .order_by(orders.c.order_id.desc())
+            .limit(1)
+        )
+
+    async def orders(self, wanted: OrderFilter, closed: bool) -> list[Order]:
+        """Return orders, only closed ones if `closed`, sorted and limited as asked."""
+        statement = sa.select(orders).where(orders.c.account == wanted.account)
+        if closed:
+            statement = statement.where(orders.c.closed_ns != 0)
+        if wanted.after_ns is not None:
+            statement = statement.where(orders.c.created_ns > wanted.after_ns)
+        if wanted.until_ns is not None:
+            statement = statement.where(orders.c.created_ns < wanted.until_ns)
+        if wanted.side:
+            statement = statement.where(orders.c.side == wanted.side)
+        if wanted.instruments is not None:
+            statement = statement.where(orders.c.instrument.in_(wanted.instruments))
+        by = (orders.c.created_ns, orders.c.order_id)
+        statement = statement.order_by(*((c.desc() for c in by) if wanted.descending else by))
+        async with self._database.connect() as connection:
+            rows = await connection.execute(statement.limit(wanted.limit))
+            return [order_of_row(row) for row in rows.mappings()]
+
+    async def _one(self, statement: sa.Select[tuple[object, ...]]) -> Order | None:
+        async with self._database.connect() as connection:
+            row = (await connection.execute(statement)).mappings().first()
+            return None if row is None else order_of_row(row)

@@ -1,0 +1,200 @@
+"""The ledger's process: a follower, a writer on a timer, and the server of `ledger.query`.
+
+Read your writes: questions wait together; one of them asks the venue for its committed sequence,
+and all are answered once the replica has reached it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from madang.bus import BusError, BusSettings, Request, open_unix_bus
+from madang.cluster.process import Process
+from madang.core import log
+from madang.core.errors import MadangError
+from madang.exchange import engine as engines
+from madang.exchange.ledger.history import History, OrderFilter
+from madang.exchange.ledger.ledger import (
+    WRITE_INTERVAL_S,
+    WRITE_RETRY_S,
+    Ledger,
+    bodies,
+)
+from madang.exchange.venue.follower import Follower
+from madang.store import database, migrations
+from madang.wire.events import (
+    ACCOUNT_BODY,
+    INSTRUMENT_BODY,
+    RECORD_HEADER_BYTES,
+    split_records,
+)
+
+ANSWER_TIMEOUT_MS = 5_000
+WAITING_MAX = 10_000
+ORDERS_MAX = 500
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+Query = dict[str, Any]
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ledger's part of the settings."""
+
+    database: str = ""
+    engine: str = "auto"
+    snapshot_every: int = 200_000
+    """Commands between two snapshots."""
+
+
+class QueryServer:
+    """Answers `ledger.query` as of what the venue has committed when the question came."""
+
+    def __init__(self, ledger: Ledger, follower: Follower) -> None:
+        self._ledger = ledger
+        self._follower = follower
+        self._waiting: list[Request] = []
+        self._task: asyncio.Task[None] | None = None
+        self._kinds: dict[str, Callable[[Query], Awaitable[Query]]] = {
+            "order": self._order,
+            "order_by_client_id": self._order_by_client_id,
+            "orders": self._orders,
+            "account": self._account,
+            "events": self._events,
+        }
+
+    def on_requests(self, requests: list[Request]) -> None:
+        """Queue questions; those over the limit are refused."""
+        room = WAITING_MAX - len(self._waiting)
+        self._waiting.extend(requests[:room])
+        for request in requests[room:]:
+            request.refuse("ledger overloaded")
+        if self._task is None:
+            self._task = asyncio.create_task(self._answer_all())
+
+    async def _answer_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                committed = await self._follower.committed(ANSWER_TIMEOUT_MS)
+                await self._follower.wait_for(committed, ANSWER_TIMEOUT_MS)
+            except (MadangError, TimeoutError) as error:
+                for request in batch:
+                    request.refuse(f"the venue does not answer: {error}")
+                continue
+            for request in batch:
+                await self._answer(request)
+        self._task = None
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            query = msgspec.msgpack.decode(request.payload, type=Query)
+            kind = self._kinds.get(str(query.get("kind")))
+            answer = await kind(query) if kind else {"error": "unknown kind of query"}
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            answer = {"error": f"malformed query: {error}"}
+        except SQLAlchemyError:
+            log.get("ledger").exception("query failed")
+            answer = {"error": "history is not readable"}
+        with contextlib.suppress(BusError):
+            request.respond(msgspec.msgpack.encode(answer))
+
+    async def _order(self, query: Query) -> Query:
+        order = await self._ledger.order(self._follower.engine, query["account"], query["order_id"])
+        return {"order": bodies([order])[0] if order else None}
+
+    async def _order_by_client_id(self, query: Query) -> Query:
+        order = await self._ledger.order_by_client_id(
+            self._follower.engine, query["account"], query["client_order_id"]
+        )
+        return {"order": bodies([order])[0] if order else None}
+
+    async def _orders(self, query: Query) -> Query:
+        wanted = OrderFilter(query["account"], query)
+        wanted.limit = max(1, min(wanted.limit or ORDERS_MAX, ORDERS_MAX))
+        found = await self._ledger.orders(
+            self._follower.engine, wanted, str(query.get("status", "open"))
+        )
+        return {"orders": bodies(found)}
+
+    async def _account(self, query: Query) -> Query:
+        engine = self._follower.engine
+        number = query["account"]
+        record = engine.account(number)
+        positions = engine.positions(number)
+        prices: dict[int, int] = {}
+        instruments = engine.instruments()
+        for _, at, _ in split_records(instruments):
+            fields = INSTRUMENT_BODY.unpack_from(instruments, at + RECORD_HEADER_BYTES)
+            prices[fields[0]] = fields[8] or fields[7]
+        return {
+            "account": _account_body(record) if record else None,
+            "positions": [
+                positions[at + RECORD_HEADER_BYTES : at + length]
+                for _, at, length in split_records(positions)
+            ],
+            "prices": prices,
+            "sequence": engine.sequence,
+        }
+
+    async def _events(self, query: Query) -> Query:
+        complete, records = self._ledger.events_after(
+            self._follower.engine, query["account"], query["after"], query["limit"]
+        )
+        return {"complete": complete, "events": records}
+
+
+def _account_body(record: bytes) -> bytes:
+    name_length = record[RECORD_HEADER_BYTES + 5]
+    end = RECORD_HEADER_BYTES + ACCOUNT_BODY.size + name_length
+    return record[RECORD_HEADER_BYTES:end]
+
+
+async def _write_for_ever(ledger: Ledger, follower: Follower) -> None:
+    logger = log.get("ledger")
+    while True:
+        await asyncio.sleep(WRITE_INTERVAL_S)
+        try:
+            await ledger.write()
+            follower.release(ledger.written)
+            await ledger.take_snapshot(follower.engine)
+        except (SQLAlchemyError, OSError) as error:
+            logger.exception("write failed, the rows wait", error=str(error))
+            await asyncio.sleep(WRITE_RETRY_S)
+
+
+async def main(process: Process) -> None:
+    """Run the ledger until the cluster stops it."""
+    settings = msgspec.convert(dict(process.options), LedgerSettings)
+    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    url = settings.database or database.sqlite_url(process.state_dir / "ledger.db")
+    sql = database.open_database(url, rebuildable=True)
+    await migrations.upgrade(sql, MIGRATIONS)
+    ledger = Ledger(History(sql), process.state_dir, settings.snapshot_every)
+    follower = Follower(
+        process.name,
+        lambda: engines.create(settings.engine),
+        process.state_dir,
+        bus,
+        ledger.on_events,
+        newest_snapshot=await ledger.open(),
+    )
+    await follower.start()
+    writer = asyncio.create_task(_write_for_ever(ledger, follower))
+    server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
+    process.ready()
+    await process.wait_stop()
+    server.close()
+    writer.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await writer
+    await follower.close()
+    await ledger.write()
+    await bus.close()
+    await sql.dispose()
