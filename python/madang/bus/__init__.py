@@ -1,1 +1,44 @@
-"""Messages, requests and leases between processes, behind small ports."""
+"""Messages, requests and leases between processes.
+
+`port` says what a bus promises, `unix` and `memory` are its adapters, `lease` the ownership of a name.
+Invariant: nothing here knows what a payload means, and nothing is global: a forked process opens its own.
+"""
+
+from madang.bus.errors import (
+    BusError,
+    MessageTooLarge,
+    NoServer,
+    NotDelivered,
+    OutcomeUnknown,
+    Overloaded,
+    PeerLost,
+    RequestRefused,
+    RequestTimeout,
+)
+from madang.bus.memory import MemoryHub, memory_bus_hub
+from madang.bus.port import UNKNOWN_LOSS, Bus, Gap, Message, Request, Subscription
+from madang.bus.settings import BusLimits, BusSettings
+from madang.bus.unix import open_unix_bus
+
+__all__ = [
+    "UNKNOWN_LOSS",
+    "Bus",
+    "BusError",
+    "BusLimits",
+    "BusSettings",
+    "Gap",
+    "MemoryHub",
+    "Message",
+    "MessageTooLarge",
+    "NoServer",
+    "NotDelivered",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PeerLost",
+    "Request",
+    "RequestRefused",
+    "RequestTimeout",
+    "Subscription",
+    "memory_bus_hub",
+    "open_unix_bus",
+]

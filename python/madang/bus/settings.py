@@ -1,0 +1,43 @@
+"""The bounds of the bus, one frozen value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from madang.bus.subjects import check_name
+from madang.core.errors import SettingsError
+from madang.wire.busframes import FRAME_BYTES_MAX
+
+
+class BusLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds per link; all ends of a machine should use the same."""
+
+    queued_bytes: int = 16 * 1024 * 1024  # per peer, and for our own subscriptions
+    control_bytes: int = (
+        4 * 1024 * 1024
+    )  # above it: interests and short answers; then the link ends
+    open_requests: int = 4096  # per peer and direction
+    interests: int = 262_144  # patterns and served subjects a peer may announce
+    peers: int = 256
+    handshake_timeout_ms: int = 2000
+    close_timeout_ms: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.queued_bytes < 2 * FRAME_BYTES_MAX:
+            raise SettingsError("bus", "queued_bytes", f"at least {2 * FRAME_BYTES_MAX}")
+        for field in self.__struct_fields__:
+            if getattr(self, field) < 1:
+                raise SettingsError("bus", field, "at least 1")
+
+
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who we are and where the sockets are."""
+
+    name: str
+    folder: Path
+    limits: BusLimits = BusLimits()
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
