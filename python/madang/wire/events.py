@@ -5,8 +5,8 @@ Every event, little-endian, padded with zeros to a multiple of 8:
     length u16 | kind u8 | flags u8 | account u32 | sequence u64 | now_ns i64 | event_id u64 | body
 
 `sequence` is that of the command that caused it, `event_id` counts all events for ever. The last
-event of a command is its RESULT. Bodies of ORDER, ACCOUNT, POSITION, INSTRUMENT, CREDENTIAL and LEVEL
-are also the records that an engine's queries return, concatenated, each then beginning with
+event of a command is its RESULT. Bodies of ORDER, ACCOUNT, POSITION, INSTRUMENT, CREDENTIAL and
+LEVEL are also the records that an engine's queries return, concatenated, each then beginning with
 `length u16 | kind u8 | flags u8 (0) | reserved u32 (0)` (8 bytes) before the body.
 """
 
