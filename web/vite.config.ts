@@ -1,0 +1,17 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+// The pages become part of the Python package. The server's content policy allows nothing inline,
+// so no asset may become a data: address and no helper an inline script.
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    outDir: '../python/madang/edge/static',
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    target: 'es2022',
+  },
+  resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
+  test: { environment: 'jsdom', include: ['src/**/*.test.ts'], restoreMocks: true },
+});
