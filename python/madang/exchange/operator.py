@@ -1,0 +1,150 @@
+"""What an operator asks of the venue. Every call is one command in the log.
+
+A caller that may be interrupted passes its own `request_id`; asking again with it changes nothing and
+returns the first outcome.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import struct
+from typing import NamedTuple
+
+from madang.bus import Bus
+from madang.core.errors import MadangError
+from madang.core.ids import new_request_id
+from madang.exchange.gateway import OrderGateway
+from madang.exchange.reasons import TEXTS
+from madang.wire import commands
+from madang.wire.codes import CASH, AccountState, CredentialKind, Reason
+from madang.wire.events import RECORD_HEADER_BYTES, EventKind, Result, split_records
+from madang.wire.records import (
+    Account,
+    Credential,
+    Instrument,
+    parse_account,
+    parse_credential,
+    parse_instrument,
+)
+
+DIRECTORY_TIMEOUT_MS = 5_000
+DIRECTORY_PAGE = 500
+KEY_ID_BYTES = 10
+SECRET_BYTES = 32
+_PAGE = struct.Struct("<IIII")
+
+
+class RefusedError(MadangError):
+    """The venue said no; `reason` is a Reason."""
+
+    def __init__(self, what: str, result: Result) -> None:
+        text = TEXTS.get(result.reason, "refused")
+        super().__init__(f"{what}: {text}", reason=Reason(result.reason), a=result.a, b=result.b)
+
+
+class Listing(NamedTuple):
+    """Everything the venue's directory holds."""
+
+    instruments: dict[str, Instrument]
+    accounts: dict[str, Account]
+    credentials: list[Credential]
+
+
+async def read_directory(bus: Bus) -> Listing:
+    """Ask the venue for all instruments, accounts and credentials."""
+    listing = Listing({}, {}, [])
+    after_account = after_credential = 0
+    seen_fee_account = False
+    while True:
+        page = await bus.request(
+            "venue.directory",
+            _PAGE.pack(after_account, after_credential, 0, DIRECTORY_PAGE),
+            DIRECTORY_TIMEOUT_MS,
+        )
+        fresh = False
+        for kind, at, _ in split_records(page):
+            body = at + RECORD_HEADER_BYTES
+            if kind == EventKind.INSTRUMENT:
+                instrument = parse_instrument(page, body)
+                listing.instruments[instrument.symbol] = instrument
+            elif kind == EventKind.ACCOUNT:
+                account = parse_account(page, body)
+                fresh = fresh or account.number > after_account or not seen_fee_account
+                seen_fee_account = True
+                after_account = max(after_account, account.number)
+                listing.accounts[account.name] = account
+            elif kind == EventKind.CREDENTIAL:
+                credential = parse_credential(page, body)
+                fresh = True
+                after_credential = max(after_credential, credential.number)
+                listing.credentials.append(credential)
+        if not fresh:
+            return listing
+
+
+def new_api_key() -> tuple[str, str]:
+    """Return a fresh (key id, secret)."""
+    return "PK" + secrets.token_hex(KEY_ID_BYTES).upper(), secrets.token_urlsafe(SECRET_BYTES)
+
+
+def secret_digest(secret: str) -> str:
+    """Return what is stored of an API secret: it has 256 random bits, so one SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Operator:
+    """Sends the operator's commands; raises RefusedError where the venue says no."""
+
+    def __init__(self, gateway: OrderGateway) -> None:
+        self._gateway = gateway
+
+    async def _submit(self, what: str, command: bytes) -> Result:
+        result = await self._gateway.submit(command)
+        if result.reason != Reason.OK:
+            raise RefusedError(what, result)
+        return result
+
+    async def create_account(self, name: str, request_id: bytes | None = None) -> int:
+        """Create an account and return its number."""
+        command = commands.encode_create_account(request_id or new_request_id(), name.encode())
+        return (await self._submit(f"account {name}", command)).number
+
+    async def transfer(
+        self, account: int, amount: int, instrument: int = CASH, request_id: bytes | None = None
+    ) -> None:
+        """Move cash (or shares of an instrument) in, or out where `amount` is negative."""
+        command = commands.encode_transfer(
+            account, request_id or new_request_id(), instrument, amount
+        )
+        await self._submit("transfer", command)
+
+    async def set_account_state(self, account: int, state: AccountState) -> None:
+        """Disable an account (its orders are canceled) or enable it."""
+        command = commands.encode_set_account(account, new_request_id(), state)
+        await self._submit("account", command)
+
+    async def set_credential(
+        self, account: int, kind: CredentialKind, name: str, value: str
+    ) -> None:
+        """Set a credential; an empty value removes it."""
+        command = commands.encode_set_credential(
+            account, new_request_id(), kind, name.encode(), value.encode()
+        )
+        await self._submit(f"{kind.name.lower()} {name}", command)
+
+    async def add_key(self, account: int) -> tuple[str, str]:
+        """Make an API key and return (key id, secret); the secret cannot be read again."""
+        key_id, secret = new_api_key()
+        await self.set_credential(account, CredentialKind.API_KEY, key_id, secret_digest(secret))
+        return key_id, secret
+
+    async def set_instrument(self, terms: commands.InstrumentTerms) -> int:
+        """Create or change an instrument and return its number."""
+        command = commands.encode_set_instrument(new_request_id(), terms)
+        return (await self._submit(f"instrument {terms.symbol.decode()}", command)).number
+
+    async def set_session(self, instrument: int, state: int) -> None:
+        """Open, halt or close an instrument, or the market (instrument 0)."""
+        command = commands.encode_set_session(new_request_id(), instrument, state)
+        await self._submit("session", command)
