@@ -1,0 +1,106 @@
+"""The few Linux calls that Python does not offer, and what /proc says about a process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+from madang.cluster.errors import UnsupportedSystem
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def require_linux() -> None:
+    """Raise UnsupportedSystem anywhere else."""
+    if sys.platform != "linux":
+        text = f"Madang runs on Linux only, this is {sys.platform}"
+        raise UnsupportedSystem(text, platform=sys.platform)
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    value = ctypes.c_char_p(argument) if isinstance(argument, bytes) else ctypes.c_ulong(argument)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def become_subreaper() -> None:
+    """Adopt every descendant whose parent dies."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Ask for signal `number` when the process that is the parent at this moment dies."""
+    _prctl(PR_SET_PDEATHSIG, number)
+
+
+def set_name(name: str) -> None:
+    """Show `name` (15 bytes of it) in ps and top."""
+    _prctl(PR_SET_NAME, name.encode()[:15])
+
+
+def stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the third (state) on, None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when `pid` started, in ticks since boot: with the pid it names a process for good.
+    A zombie counts as gone."""
+    fields = stat_fields(pid)
+    return None if fields is None or fields[0] in "ZX" else int(fields[19])
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the resident memory of `pid`, 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * PAGE_BYTES
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return 0
+
+
+def boot_id() -> str:
+    """Return the identity of this boot of the machine."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def children(pid: int) -> list[int]:
+    """Return the living direct children of `pid`, a single-threaded process."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def thread_count() -> int:
+    """Return how many threads this process has, those outside Python included."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send `number` to the process group that `pid` leads, and to `pid` should it lead none yet."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        signal_process(pid, number)
+
+
+def signal_process(pid: int, number: signal.Signals) -> None:
+    """Send `number` to `pid`; a process that is gone needs none."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

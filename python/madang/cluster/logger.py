@@ -1,0 +1,190 @@
+"""The logger: reads the output of every child and writes it to files and the terminal.
+
+The supervisor keeps both ends of every pipe, so this process can die and be replaced without a
+loss. It never waits for a disk or a terminal: what they do not take is dropped with a count. When
+the supervisor dies it reads on until the children are gone, and after ORPHAN_LIMIT_S kills those
+that the record still names, so that no orphan outlives a supervisor for long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from madang.cluster import channel, linux
+from madang.cluster.lines import LineStream, RotatingFile
+from madang.cluster.records import end_leftovers
+
+CHANNEL_DESCRIPTOR = 3
+READ_BYTES = 256 * 1024
+READS_PER_TURN = 4
+TERMINAL_BACKLOG_BYTES = 1024 * 1024
+TERMINAL_WRITE_BYTES = 4096
+ORPHAN_LIMIT_S = 3.5
+STANDARD_ERROR = 2
+
+
+class Terminal:
+    """Standard error of `madang up`, written only when it takes a piece without blocking."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
+        self._backlog = bytearray()
+        self._waiting = False
+        self._dropped_bytes = 0
+
+    def write(self, lines: bytes) -> None:
+        if len(self._backlog) + len(lines) > TERMINAL_BACKLOG_BYTES:
+            self._dropped_bytes += len(lines)
+            return
+        if self._dropped_bytes:
+            self._backlog += f"madang | {self._dropped_bytes} bytes not shown\n".encode()
+            self._dropped_bytes = 0
+        self._backlog += lines
+        self._wait(True)
+
+    def flush_piece(self) -> None:
+        """Write one piece; the selector said that it fits."""
+        try:
+            written = os.write(STANDARD_ERROR, self._backlog[:TERMINAL_WRITE_BYTES])
+        except OSError:
+            written = len(self._backlog)
+        del self._backlog[:written]
+        self._wait(bool(self._backlog))
+
+    def _wait(self, wanted: bool) -> None:
+        if wanted and not self._waiting:
+            self._selector.register(STANDARD_ERROR, selectors.EVENT_WRITE, self.flush_piece)
+        elif not wanted and self._waiting:
+            self._selector.unregister(STANDARD_ERROR)
+        self._waiting = wanted
+
+
+class Logger:
+    """All streams, files and the terminal of one supervisor."""
+
+    def __init__(self, options: dict[str, object]) -> None:
+        self._selector = selectors.PollSelector()
+        self._channel = socket.socket(fileno=CHANNEL_DESCRIPTOR)
+        self._channel.setblocking(False)
+        self._selector.register(self._channel, selectors.EVENT_READ, self._receive)
+        self._terminal = Terminal(self._selector) if options["terminal"] else None
+        self._folder = Path(str(options["folder"]))
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._runtime_dir = Path(str(options["runtime_dir"]))
+        self._supervisor = int(str(options["supervisor"]))
+        self._limits = (int(str(options["file_bytes"])), int(str(options["files"])))
+        self._streams: dict[str, tuple[int, LineStream, RotatingFile]] = {}
+        self._files: dict[str, RotatingFile] = {}
+        self._finishing = False
+        self._orphaned_at: float | None = None
+
+    def run(self) -> None:
+        """Serve until told to finish, or until nobody is left who could write."""
+        while not self._finishing and (self._streams or self._orphaned_at is None):
+            for key, _ in self._selector.select(None if self._orphaned_at is None else 0.25):
+                callback: Callable[[], None] = key.data
+                callback()
+            if self._orphaned_at is not None:
+                if time.monotonic() - self._orphaned_at > ORPHAN_LIMIT_S:
+                    end_leftovers(self._runtime_dir, self._supervisor)
+                    self._finishing = True
+        for name in list(self._streams):
+            self._drain(name)
+            _, lines, file = self._streams[name]
+            self._write(file, lines.finish(_stamp()))
+        if self._terminal is not None:
+            self._flush_terminal()
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                message, descriptors = channel.receive(self._channel)
+                self._obey(message, descriptors)
+        except BlockingIOError:
+            return
+        except channel.ChannelClosed:
+            self._selector.unregister(self._channel)
+            self._orphaned_at = time.monotonic()
+
+    def _obey(self, message: dict[str, object], descriptors: list[int]) -> None:
+        name = str(message.get("name"))
+        if message["kind"] == "stream":
+            self._add(name, str(message["file"]), descriptors[0])
+        elif message["kind"] == "tail" and name in self._streams:
+            self._drain(name)
+            tail = self._streams[name][1].tail()
+            channel.send(self._channel, {"kind": "tail", "name": name, "lines": tail})
+        elif message["kind"] == "finish":
+            self._finishing = True
+
+    def _add(self, name: str, file_name: str, descriptor: int) -> None:
+        if file_name not in self._files:
+            path = self._folder / f"{file_name}.log"
+            self._files[file_name] = RotatingFile(path, *self._limits)
+        self._streams[name] = (descriptor, LineStream(name), self._files[file_name])
+        os.set_blocking(descriptor, False)
+        self._selector.register(descriptor, selectors.EVENT_READ, lambda: self._read(name))
+
+    def _drain(self, name: str) -> None:
+        while name in self._streams and self._read(name):
+            pass
+
+    def _read(self, name: str) -> bool:
+        """Read a little of `name`; return whether there may be more."""
+        descriptor, lines, file = self._streams[name]
+        for _ in range(READS_PER_TURN):
+            try:
+                data = os.read(descriptor, READ_BYTES)
+            except BlockingIOError:
+                return False
+            if not data:
+                self._write(file, lines.finish(_stamp()))
+                self._selector.unregister(descriptor)
+                os.close(descriptor)
+                del self._streams[name]
+                return False
+            self._write(file, lines.feed(data, _stamp()))
+        return True
+
+    def _write(self, file: RotatingFile, lines: bytes) -> None:
+        if lines:
+            file.write(lines, _stamp())
+            if self._terminal is not None:
+                self._terminal.write(lines)
+
+    def _flush_terminal(self) -> None:
+        """Give the terminal what is left, as long as it takes it within a moment."""
+        assert self._terminal is not None
+        while any(
+            key.fd == STANDARD_ERROR for key in self._selector.get_map().values()
+        ):
+            ready = [key for key, _ in self._selector.select(0.2) if key.fd == STANDARD_ERROR]
+            if not ready:
+                return
+            self._terminal.flush_piece()
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def main() -> None:
+    """`python -m madang.cluster.logger <options as JSON>`, with the channel on descriptor 3."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    linux.set_name("logger")
+    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    Logger(json.loads(sys.argv[1])).run()
+
+
+if __name__ == "__main__":
+    main()

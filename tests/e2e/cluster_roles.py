@@ -1,0 +1,107 @@
+"""Small roles that the cluster tests run as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from madang.cluster.process import Process
+
+
+async def idle(process: Process) -> None:
+    """Be ready and wait."""
+    process.ready()
+    await process.wait_stop()
+
+
+async def answer(process: Process) -> None:
+    """Answer each connection with the pid and close it; one request line `hang` blocks the loop."""
+    loop = asyncio.get_running_loop()
+    servers: dict[int, asyncio.Task[None]] = {}
+
+    async def accept(listener: socket.socket) -> None:
+        listener.setblocking(False)
+        while True:
+            client, _ = await loop.sock_accept(listener)
+            tasks.add(task := loop.create_task(reply(client)))
+            task.add_done_callback(tasks.discard)
+
+    async def reply(client: socket.socket) -> None:
+        with client:
+            client.setblocking(False)
+            word = await loop.sock_recv(client, 64)
+            if word == b"hang\n":
+                time.sleep(60)
+            await loop.sock_sendall(client, str(os.getpid()).encode())
+
+    def take(port: str, listener: socket.socket) -> None:
+        servers[id(listener)] = loop.create_task(accept(listener))
+
+    def release(port: str, listener: socket.socket) -> None:
+        servers.pop(id(listener)).cancel()
+
+    tasks: set[asyncio.Task[None]] = set()
+    own = loop.create_task(accept(process.sockets["http"][0]))
+    process.on_socket(take, release)
+    process.ready()
+    await process.wait_stop()
+    own.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1)
+    print("stopped gracefully", flush=True)
+
+
+async def crash(process: Process) -> None:
+    """Say why, and die."""
+    print("the disk is on fire", flush=True)
+    raise SystemExit(7)
+
+
+async def crash_later(process: Process) -> None:
+    """Serve well the first time, then die at every start."""
+    if process.incarnation > 1:
+        print("the disk is on fire", flush=True)
+        raise SystemExit(7)
+    await idle(process)
+
+
+async def deaf(process: Process) -> None:
+    """Ignore SIGTERM and every wish to stop."""
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    process.ready()
+    await asyncio.Event().wait()
+
+
+async def parent(process: Process) -> None:
+    """Have a child in our process group and one that left it; write down who they are."""
+    code = "import time, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    arguments = [sys.executable, "-c", code]
+    near = subprocess.Popen(arguments)
+    far = subprocess.Popen(arguments, start_new_session=True)
+    path = Path(str(process.options["file"]))
+    path.write_text(f"{near.pid} {far.pid}")
+    await idle(process)
+
+
+async def talk(process: Process) -> None:
+    """Write 50 MB and one last line."""
+    line = ("x" * 99 + "\n") * 1_000
+    for _ in range(500):
+        sys.stdout.write(line)
+    print("the last line", flush=True)
+    await idle(process)
+
+
+async def report(process: Process) -> None:
+    """Say on the status line what the process was given."""
+    names = ",".join(os.environ[name] for name in ("LISTEN_FDS", "LISTEN_FDNAMES"))
+    threads = len(os.listdir("/proc/self/task"))
+    process.status(f"{names} {sorted(process.options)} threads={threads} parent={os.getppid()}")
+    await idle(process)
