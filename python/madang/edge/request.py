@@ -1,0 +1,132 @@
+"""A request as handlers see it; nothing is decoded before somebody asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from madang.edge.errors import ApiError
+
+Body = TypeVar("Body")
+
+
+class Role(StrEnum):
+    """Who may call; each includes those before it."""
+
+    PUBLIC = "public"
+    VIEWER = "viewer"
+    TRADER = "trader"
+    ADMIN = "admin"
+
+    def includes(self, needed: Role) -> bool:
+        """Tell whether somebody of this role may do what `needed` may do."""
+        return _RANK[self] >= _RANK[needed]
+
+
+_RANK = {role: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls."""
+
+    account: int
+    role: Role
+    key_id: str
+    by_cookie: bool
+    data: object = None
+
+
+class Headers:
+    """Request headers; names in lower case."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a header given in lower case; repeated ones joined by a comma."""
+        value = self._values.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return every header."""
+        return [(k.decode("latin-1"), v.decode("latin-1")) for k, v in self._values.items()]
+
+
+class Request:
+    """One HTTP request, its body complete."""
+
+    __slots__ = (
+        "body",
+        "headers",
+        "id",
+        "method",
+        "parameters",
+        "path",
+        "peer",
+        "principal",
+        "query_fields_max",
+        "query_string",
+    )
+
+    def __init__(self, method: str, path: str, query_string: bytes, headers: Headers) -> None:
+        self.method = method
+        self.path = path
+        self.query_string = query_string
+        self.headers = headers
+        self.body = b""
+        self.parameters: dict[str, str] = {}
+        self.peer = ""
+        self.principal: Principal | None = None
+        self.id = ""
+        self.query_fields_max = 100
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters, the last of a name; 400 where they cannot be read."""
+        if not self.query_string:
+            return {}
+        try:
+            pairs = parse_qsl(
+                self.query_string.decode("ascii"),
+                keep_blank_values=True,
+                max_num_fields=self.query_fields_max,
+                errors="strict",
+            )
+        except ValueError:
+            raise ApiError(400, "the query string cannot be read") from None
+        return dict(pairs)
+
+    def query_as(self, kind: type[Body]) -> Body:
+        """Return the query parameters as a msgspec struct; 422 names what does not fit."""
+        try:
+            return msgspec.convert(self.query(), kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise ApiError(422, f"query: {error}") from None
+
+    def json(self, kind: type[Body]) -> Body:
+        """Return the body as `kind`: 415 not JSON by its type, 400 not JSON, 422 not of this shape."""
+        content_type = self.headers.get("content-type")
+        if content_type is not None:
+            media_type = content_type.partition(";")[0].strip().lower()
+            if media_type != "application/json" and not media_type.endswith("+json"):
+                raise ApiError(415, "the body must be application/json")
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.ValidationError as error:
+            raise ApiError(422, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ApiError(400, "the body is not valid JSON") from None
+
+    def cookie(self, name: str) -> str | None:
+        """Return a cookie's value."""
+        for part in (self.headers.get("cookie") or "").split(";"):
+            key, _, value = part.strip().partition("=")
+            if key == name:
+                return value
+        return None

@@ -1,0 +1,179 @@
+"""The server of one worker: listens on given sockets, sweeps deadlines, drains and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+
+from madang.edge.dispatch import Dispatcher
+from madang.edge.http_protocol import HttpProtocol
+from madang.edge.response import http_date
+from madang.edge.route import Application
+from madang.edge.settings import EdgeSettings
+from madang.edge.state import ServerState
+from madang.edge.system import system_routes
+from madang.edge.tls import Certificate
+from madang.hub import Hub
+
+BACKLOG = 1_024
+
+
+class Server:
+    """Serves one application; everything runs on the loop that `start` is awaited in."""
+
+    def __init__(self, application: Application, settings: EdgeSettings, hub: Hub) -> None:
+        self.application = application
+        self.settings = settings
+        self.hub = hub
+        routes = application.routes + system_routes(application, self._state_of)
+        dispatcher = Dispatcher(
+            routes,
+            application.websocket_routes,
+            application.authenticator,
+            application.pages,
+            settings,
+        )
+        self.routes = routes
+        self._state = ServerState(dispatcher, settings, hub)
+        self._certificate = (
+            Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        )
+        self._listeners: dict[int, asyncio.AbstractServer] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._certificate_checked_s = 0.0
+
+    def _state_of(self) -> ServerState:
+        return self._state
+
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Listen on bound sockets; returns when connections are accepted."""
+        self._tick()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        for sock in sockets:
+            await self._listen(sock, sock.fileno())
+
+    async def _listen(self, sock: socket.socket, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        context = self._certificate.context if self._certificate is not None else None
+        listener = await loop.create_server(
+            lambda: HttpProtocol(self._state),
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=(
+                self.settings.tls_handshake_timeout_ms / 1000 if context is not None else None
+            ),
+        )
+        if self._state.draining:
+            listener.close()
+        else:
+            self._listeners[number] = listener
+
+    def add_socket(self, sock: socket.socket) -> None:
+        """Accept on one more bound socket, soon."""
+        number = sock.fileno()
+        task = asyncio.get_running_loop().create_task(self._listen(sock, number))
+        self._opening[number] = task
+        task.add_done_callback(lambda _: self._opening.pop(number, None))
+
+    def remove_socket(self, sock: socket.socket) -> None:
+        """Stop accepting on a socket and close this process's descriptor of it."""
+        number = sock.fileno()
+        opening = self._opening.pop(number, None)
+        if opening is not None:
+            opening.cancel()
+        listener = self._listeners.pop(number, None)
+        if listener is not None:
+            listener.close()
+
+    def reload_certificate(self) -> None:
+        """Serve the certificate files as they are now; raises OSError or ssl.SSLError and keeps the old."""
+        if self._certificate is not None:
+            self._certificate.changed()
+            self._certificate.reload()
+
+    def _tick(self) -> None:
+        state = self._state
+        state.now_s = asyncio.get_running_loop().time()
+        state.date = http_date(time.time())
+
+    async def _sweep(self) -> None:
+        state = self._state
+        while True:
+            await asyncio.sleep(self.settings.sweep_interval_ms / 1000)
+            self._tick()
+            now_s = state.now_s
+            for protocol in [p for p in state.protocols if p.deadline_s <= now_s]:
+                try:
+                    protocol.on_deadline(now_s)
+                except Exception:  # one connection must not end the sweep of all
+                    state.log.exception("deadline failed")
+            self._check_certificate(now_s)
+
+    def _check_certificate(self, now_s: float) -> None:
+        certificate = self._certificate
+        if certificate is None:
+            return
+        if now_s - self._certificate_checked_s < self.settings.tls_check_interval_ms / 1000:
+            return
+        self._certificate_checked_s = now_s
+        if certificate.changed():
+            try:
+                certificate.reload()
+                self._state.log.info("certificate reloaded")
+            except (OSError, ssl.SSLError) as error:
+                self._state.log.error("certificate not reloaded", reason=str(error))
+
+    async def drain(self, timeout_ms: int) -> bool:
+        """Stop accepting, finish what is under way, send WebSockets elsewhere at a set pace.
+
+        Returns whether everything ended in time; what did not is cut by `close`.
+        """
+        state = self._state
+        state.draining = True
+        self._stop_listening()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_ms / 1000
+        pace = max(1, self.settings.drain_websockets_per_s // 50)
+        for at, protocol in enumerate(list(state.protocols)):
+            protocol.on_drain()
+            if at % pace == pace - 1 and loop.time() < until_s:
+                await asyncio.sleep(0.02)
+        while (state.protocols or state.in_flight) and loop.time() < until_s:
+            await asyncio.sleep(0.01)
+        return not state.protocols and not state.in_flight
+
+    def _stop_listening(self) -> None:
+        for task in list(self._opening.values()):
+            task.cancel()
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+
+    async def close(self) -> None:
+        """Cut everything and end."""
+        self._state.draining = True
+        self._stop_listening()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for protocol in list(self._state.protocols):
+            protocol.abort()
+        for _ in range(3):  # connection_lost of each comes with the next turns of the loop
+            await asyncio.sleep(0)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Counts since the start and present sizes."""
+        state = self._state
+        return {
+            "connections": len(state.protocols),
+            "websockets": state.websockets,
+            "in_flight": state.in_flight,
+            "requests": sum(n for status, n in state.responses.items() if status != 101),
+            **{f"count_{name}": value for name, value in state.counts.items()},
+            **{f"hub_{name}": value for name, value in self.hub.statistics().items()},
+        }

@@ -1,0 +1,53 @@
+"""The TLS context of a worker; a new certificate takes effect for new connections, without a restart."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from madang.core.errors import SettingsError
+
+_Stamp = tuple[int, int, int, int]
+
+
+class Certificate:
+    """A certificate and its key on disk, and the context that serves them.
+
+    Invariant: the live context only ever holds a pair that was loaded whole elsewhere first.
+    """
+
+    def __init__(self, cert: str, key: str) -> None:
+        self._cert = cert
+        self._key = key
+        self._stamp = self._look()
+        try:
+            self.context = self._load()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError("edge", "tls_cert, tls_key", f"cannot be used: {error}") from error
+
+    def _look(self) -> _Stamp | None:
+        try:
+            cert, key = Path(self._cert).stat(), Path(self._key).stat()
+        except OSError:
+            return None
+        return cert.st_mtime_ns, cert.st_ino, key.st_mtime_ns, key.st_ino
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(self._cert, self._key)
+        return context
+
+    def changed(self) -> bool:
+        """Tell whether the files are others than the last ones looked at."""
+        stamp = self._look()
+        if stamp is None or stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        return True
+
+    def reload(self) -> None:
+        """Serve the files as they are; raises OSError or ssl.SSLError and keeps the old pair if they do not fit."""
+        self._load()
+        self.context.load_cert_chain(self._cert, self._key)

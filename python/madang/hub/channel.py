@@ -1,0 +1,139 @@
+"""A channel: one sequence of publications and who listens to it. Pure but for calling its subscribers.
+
+Invariant: a subscriber gets every publication after the position it subscribed at, in order, each once,
+or is disconnected with a code that says to come back. Publications at or before `last`, or of an older
+epoch, are repeats of the bus and are dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from madang.core.closecodes import CloseCode
+from madang.hub.history import Encoder, History, Position, Publication
+from madang.hub.settings import ChannelSettings
+
+
+class Subscriber(Protocol):
+    """What a channel needs of a connection."""
+
+    dialect: str
+
+    def deliver(self, frame: bytes, window_ms: int) -> bool:
+        """Queue a ready frame; False where the outbox is full."""
+        ...
+
+    def overflow(self) -> None:
+        """End this connection as a slow consumer."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End this connection; it leaves its channels."""
+        ...
+
+
+class Recovery(NamedTuple):
+    """What a subscription begins with: `recovered` is False where a position was given and history
+    cannot fill the whole gap; then nothing of the gap is sent and the client must load the state anew."""
+
+    recovered: bool
+    position: Position | None
+    publications: tuple[Publication, ...]
+
+
+class Channel:
+    """A named sequence of publications with its subscribers and history."""
+
+    def __init__(self, name: str, settings: ChannelSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.history = History(settings.history_count_max, settings.history_bytes_max)
+        self.on_first: Callable[[Channel], None] | None = None
+        self.on_last: Callable[[Channel], None] | None = None
+        self.publications = 0
+        self.deliveries = 0
+        self.repeats = 0
+        self._subscribers: dict[Subscriber, Position | None] = {}
+
+    @property
+    def subscribers(self) -> int:
+        """How many connections listen."""
+        return len(self._subscribers)
+
+    @property
+    def position(self) -> Position | None:
+        """Position of the last publication (or of the beginning), None before there is one."""
+        return self.history.last
+
+    def begin(self, position: Position) -> None:
+        """Say that everything after `position` will be published here; history starts anew."""
+        self.history.begin(position)
+
+    def publish(self, position: Position, encode: Encoder, source_bytes: int = 0) -> None:
+        """Fan one message out: `encode(dialect) -> (payload, binary)` runs once per dialect in use.
+
+        `source_bytes` is what `encode` keeps alive, counted against the history's byte limit.
+        """
+        last = self.history.last
+        if last is not None:
+            if position <= last:
+                self.repeats += 1
+                return
+            if position.epoch != last.epoch:
+                self.history.forget()
+        publication = Publication(position, encode, source_bytes)
+        self.publications += 1
+        self._fan_out(publication)
+        self.history.append(publication)
+
+    def _fan_out(self, publication: Publication) -> None:
+        position = publication.position
+        window_ms = self.settings.flush_window_ms
+        slow: list[Subscriber] = []
+        for subscriber, after in self._subscribers.items():
+            if after is not None and position <= after:
+                continue
+            if not subscriber.deliver(publication.frame(subscriber.dialect), window_ms):
+                slow.append(subscriber)
+        self.deliveries += len(self._subscribers) - len(slow)
+        for subscriber in slow:
+            subscriber.overflow()
+
+    def recover(self, since: Position | None) -> Recovery:
+        """Tell what a subscription at `since` would begin with; changes nothing."""
+        if since is None:
+            return Recovery(True, self.history.last, ())
+        missed = self.history.since(since)
+        if missed is None:
+            return Recovery(False, self.history.last, ())
+        return Recovery(True, self.history.last, tuple(missed))
+
+    def add(self, subscriber: Subscriber, since: Position | None = None) -> Recovery:
+        """Add a subscriber and send it what it missed after `since`."""
+        recovery = self.recover(since)
+        first = not self._subscribers
+        self._subscribers[subscriber] = since if recovery.recovered else None
+        if first and self.on_first is not None:
+            self.on_first(self)
+        for publication in recovery.publications:
+            if not subscriber.deliver(
+                publication.frame(subscriber.dialect), self.settings.flush_window_ms
+            ):
+                subscriber.overflow()
+                break
+        return recovery
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber; unknown ones are ignored."""
+        if subscriber not in self._subscribers:
+            return
+        del self._subscribers[subscriber]
+        if not self._subscribers and self.on_last is not None:
+            self.on_last(self)
+
+    def interrupt(self, reason: str = "messages were lost") -> None:
+        """Say that messages were lost: history is void, subscribers come back and load anew."""
+        self.history.forget()
+        for subscriber in list(self._subscribers):
+            subscriber.close(CloseCode.RECOVERY_REFUSED, reason)

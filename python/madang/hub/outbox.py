@@ -1,0 +1,40 @@
+"""What waits to be written to one connection: frames in order, within a byte budget. Pure."""
+
+from __future__ import annotations
+
+
+class Outbox:
+    """A bounded list of ready frames. Invariant: `bytes_waiting` is the sum of its frames, at most the budget."""
+
+    __slots__ = ("_budget", "_frames", "bytes_waiting")
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget = budget_bytes
+        self._frames: list[bytes] = []
+        self.bytes_waiting = 0
+
+    def append(self, frame: bytes) -> bool:
+        """Add a frame; False where the budget does not hold it (nothing is added then)."""
+        waiting = self.bytes_waiting + len(frame)
+        if waiting > self._budget:
+            return False
+        self._frames.append(frame)
+        self.bytes_waiting = waiting
+        return True
+
+    def take(self) -> bytes:
+        """Return everything that waits as one piece, and forget it; a single frame is not copied."""
+        frames = self._frames
+        if len(frames) == 1:
+            data = frames[0]
+            frames.clear()
+        else:
+            data = b"".join(frames)
+            self._frames = []
+        self.bytes_waiting = 0
+        return data
+
+    def clear(self) -> None:
+        """Drop everything that waits."""
+        self._frames = []
+        self.bytes_waiting = 0
