@@ -29,8 +29,16 @@ class Router {
 export function toPage(path: string): Page {
   if (path === '/' || path === '/index.html') return { name: 'home' };
   const symbol = /^\/trade\/([^/]+)\/?$/.exec(path)?.[1];
-  if (symbol === undefined) return { name: 'missing' };
-  return { name: 'trade', symbol: decodeURIComponent(symbol).toUpperCase() };
+  const decoded = symbol === undefined ? null : decode(symbol);
+  return decoded === null ? { name: 'missing' } : { name: 'trade', symbol: decoded.toUpperCase() };
+}
+
+function decode(part: string): string | null {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null; // a stray percent sign
+  }
 }
 
 export function tradePath(symbol: string): string {

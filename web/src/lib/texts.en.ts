@@ -98,9 +98,8 @@ export const en = {
 
   positions: 'Positions',
   noPositions: 'You hold nothing yet.',
-  averagePrice: 'Average price',
   value: 'Value',
-  profit: 'Profit / loss',
+  profit: 'Profit',
   balance: 'Balance',
   cash: 'Cash',
   buyingPower: 'Buying power',

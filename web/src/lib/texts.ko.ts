@@ -89,7 +89,7 @@ export const ko: Record<Key, string> = {
   type: '유형',
   filled: '체결',
   status: '상태',
-  average: '평균가',
+  average: '평균 단가',
   cancel: '취소',
   cancelOrder: '{symbol} {amount} {side} 취소',
   cancelAll: '모두 취소',
@@ -100,7 +100,6 @@ export const ko: Record<Key, string> = {
 
   positions: '보유 종목',
   noPositions: '아직 보유한 종목이 없습니다.',
-  averagePrice: '평균 단가',
   value: '평가 금액',
   profit: '평가 손익',
   balance: '잔고',
