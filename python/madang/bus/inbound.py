@@ -74,16 +74,20 @@ class Inbound:
                 if kind >= _MESSAGE and kind != _CLOSE and not link.ready:
                     raise FrameError(f"{Kind(kind).name} before READY", kind=kind)
                 if kind == Kind.GAP and messages:
-                    self._dispatcher.messages(messages)
+                    self._hand_over(messages)
                     messages = []
                 self._handlers[kind](link, number, subject, payload)
                 peer = link.peer
                 if link.closed:
                     break
         if messages:
-            self._dispatcher.messages(messages)
+            self._hand_over(messages)
         if requests:
             self._dispatcher.requests(requests)
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        self._peering.counters["received"] += len(messages)
+        self._dispatcher.messages(messages)
 
     # -- requests and their answers
 

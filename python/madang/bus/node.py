@@ -157,7 +157,7 @@ class Node:
         self.peering.peer_handlers.append(handler)
 
     def statistics(self) -> Mapping[str, int]:
-        """Return counters since the start, and the gauges `peers`, `unsent_bytes`, `open_requests`."""
+        """See `Bus.statistics`; `peers`, `unsent_bytes`, `interests`, `open_requests` are gauges."""
         links = self.peering.links.values()
         return {
             **self.peering.counters,
@@ -167,6 +167,7 @@ class Node:
             "handler_failures": self._dispatcher.failures,
             "peers": len(self.peers()),
             "unsent_bytes": self.peering.unsent_bytes(),
+            "interests": sum(link.interests for link in links),
             "open_requests": len(self._calls) + sum(len(link.calls) for link in links),
         }
 

@@ -310,7 +310,9 @@ class Peering:
         current = self.links.get(peer)
         if current is link:
             current = None
-        known = current and Known(current.incarnation, current.established, current.initiated)
+        known = None
+        if current is not None:
+            known = Known(current.incarnation, current.established, current.initiated)
         verdict = decide(self.identity.name, peer, known, Known(incarnation, False, link.initiated))
         if verdict is Verdict.DUPLICATE:
             self.close_link(link, CloseReason.DUPLICATE, "another link is kept")

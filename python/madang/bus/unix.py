@@ -9,6 +9,7 @@ refused there; its successor dials everybody again.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from functools import partial
 from typing import Final, cast
@@ -110,15 +111,7 @@ class UnixMesh:
         """Listen, link with everybody there; who does not answer in time is dialled on later."""
         limit_s = self._settings.limits.handshake_timeout_ms / 1000
         self._folder.prepare()
-        deadline = self._loop.time() + limit_s
-        while True:
-            try:
-                listener = self._folder.listen()
-                break
-            except FolderBusy:
-                if self._loop.time() > deadline:
-                    raise
-                await asyncio.sleep(BUSY_POLL_S)
+        listener = await self._listen(self._loop.time() + limit_s)
         self._server = await self._loop.create_unix_server(self._accept, sock=listener)
         names = self._folder.others()
         self._settling = {name: self._loop.create_future() for name in names}
@@ -127,6 +120,15 @@ class UnixMesh:
         if self._settling:
             await asyncio.wait(list(self._settling.values()), timeout=limit_s)
         self._settling = {}
+
+    async def _listen(self, deadline: float) -> socket.socket:
+        while True:
+            try:
+                return self._folder.listen()
+            except FolderBusy:
+                if self._loop.time() > deadline:
+                    raise
+            await asyncio.sleep(BUSY_POLL_S)
 
     def link_established(self, link: PeerLink) -> None:
         """See `Transport`."""
