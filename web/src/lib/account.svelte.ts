@@ -17,8 +17,10 @@ class AccountState {
   session = $state<Session | null | undefined>(undefined);
   balance = $state.raw<Account | null>(null);
   positions = $state.raw<readonly Position[]>([]);
-  /** The last load failed, so what is shown may be old. */
-  stale = $state(false);
+  /** The last load failed. */
+  unloaded = $state(false);
+  /** What is shown may be old. */
+  readonly stale = $derived(this.unloaded || market.interrupted);
   private orders = $state.raw<Orders>(new Map());
 
   readonly openOrders = $derived(open(this.orders));
@@ -84,7 +86,7 @@ class AccountState {
     clearTimeout(this.retry);
     try {
       await this.fetch(what);
-      this.stale = false;
+      this.unloaded = false;
     } catch (error) {
       this.failed(error, what);
     } finally {
@@ -113,7 +115,7 @@ class AccountState {
       this.signedOut();
       return;
     }
-    this.stale = true;
+    this.unloaded = true;
     this.retry = setTimeout(() => void this.load(what), RETRY_MS);
   }
 
@@ -122,7 +124,7 @@ class AccountState {
     this.session = this.balance = null;
     this.positions = [];
     this.orders = new Map();
-    this.stale = false;
+    this.unloaded = false;
   }
 }
 

@@ -22,6 +22,8 @@ class Market {
 
   /** The book on the screen is the book of the market. */
   readonly fresh = $derived(this.connection.kind === 'live' && this.heardBook);
+  /** Nothing the stream tells arrives, the account's own events included. */
+  readonly interrupted = $derived(this.symbol !== null && this.connection.kind !== 'live');
   readonly last = $derived(this.trades[0] ?? null);
 
   /** Set by the account: what to do with the account's own events, and when to load it anew. */
