@@ -1,7 +1,7 @@
 """What an operator asks of the venue. Every call is one command in the log.
 
-A caller that may be interrupted passes its own `request_id`; asking again with it changes nothing and
-returns the first outcome.
+A caller that may be interrupted passes its own `request_id`; asking again with it changes nothing
+and returns the first outcome.
 """
 
 from __future__ import annotations

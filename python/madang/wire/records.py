@@ -1,7 +1,7 @@
-"""State records as values: what the bodies of ACCOUNT, POSITION, INSTRUMENT, CREDENTIAL, LEVEL hold.
+"""State records as values: accounts, positions, instruments, credentials, levels.
 
-`offset` is always that of the body: after the event header in an event, after the record header in an
-answer to a query.
+`offset` is always that of the body: after the event header in an event, after the record header in
+an answer to a query.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Position(NamedTuple):
 
 
 class Instrument(NamedTuple):
-    """An instrument with its own session; the effective one is the stricter of it and the market's."""
+    """An instrument with its own session; the stricter of it and the market's holds."""
 
     number: int
     session: int

@@ -12,15 +12,10 @@ from madang.bus import Bus, BusError, BusSettings, Request, open_unix_bus
 from madang.cluster.process import Process
 from madang.exchange import engine as engines
 from madang.exchange.feed.market import TRADES_KEPT, Market
+from madang.exchange.feed.settings import FeedSettings
 from madang.exchange.venue.follower import Follower
 
 BOOK_INTERVAL_S = 0.05
-
-
-class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The feed's part of the settings."""
-
-    engine: str = "auto"
 
 
 class Feed:

@@ -27,6 +27,7 @@ from madang.exchange.ledger.ledger import (
     Ledger,
     bodies,
 )
+from madang.exchange.ledger.settings import LedgerSettings
 from madang.exchange.venue.follower import Follower
 from madang.store import database, migrations
 from madang.wire.events import (
@@ -42,15 +43,6 @@ ORDERS_MAX = 500
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Query = dict[str, Any]
-
-
-class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The ledger's part of the settings."""
-
-    database: str = ""
-    engine: str = "auto"
-    snapshot_every: int = 200_000
-    """Commands between two snapshots."""
 
 
 class QueryServer:

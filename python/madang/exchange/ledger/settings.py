@@ -1,0 +1,12 @@
+"""The ledger's part of the settings."""
+
+import msgspec
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[ledger]`: `database` is an SQLAlchemy URL, empty for a file in the state folder."""
+
+    database: str = ""
+    engine: str = "auto"
+    snapshot_every: int = 200_000
+    """Commands between two snapshots."""
