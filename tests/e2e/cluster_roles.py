@@ -105,3 +105,26 @@ async def report(process: Process) -> None:
     threads = len(os.listdir("/proc/self/task"))
     process.status(f"{names} {sorted(process.options)} threads={threads} parent={os.getppid()}")
     await idle(process)
+
+
+async def never_ready(process: Process) -> None:
+    """Never say that it is ready."""
+    await process.wait_stop()
+
+
+async def busy(process: Process) -> None:
+    """Be ready, then never give the event loop back."""
+    process.ready()
+    await asyncio.sleep(0.05)
+    while True:
+        pass
+
+
+async def count(process: Process) -> None:
+    """Write one number after the other."""
+    process.ready()
+    number = 0
+    while not process.stopping:
+        print(number, flush=True)
+        number += 1
+        await asyncio.sleep(0.001)

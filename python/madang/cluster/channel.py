@@ -31,7 +31,8 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
     """Send one message. Raises BlockingIOError when the other side does not read, ChannelClosed
-    when it is gone, ValueError when the message is too large."""
+    when it is gone, ValueError when the message is too large.
+    """
     packet = json.dumps(message, separators=(",", ":")).encode()
     if len(packet) > MESSAGE_BYTES_MAX or len(descriptors) > DESCRIPTORS_MAX:
         text = f"a message of {len(packet)} bytes, {len(descriptors)} descriptors is too large"
@@ -44,12 +45,11 @@ def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) 
 
 def receive(end: socket.socket) -> tuple[dict[str, object], list[int]]:
     """Return the next message and its descriptors (close-on-exec). Raises BlockingIOError when
-    there is none on a non-blocking end, ChannelClosed at end-of-file."""
+    there is none on a non-blocking end, ChannelClosed at end-of-file.
+    """
     flags = socket.MSG_CMSG_CLOEXEC
     try:
-        packet, descriptors, _, _ = socket.recv_fds(
-            end, MESSAGE_BYTES_MAX, DESCRIPTORS_MAX, flags
-        )
+        packet, descriptors, _, _ = socket.recv_fds(end, MESSAGE_BYTES_MAX, DESCRIPTORS_MAX, flags)
     except ConnectionResetError as error:
         raise ChannelClosed from error
     if not packet:

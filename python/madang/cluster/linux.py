@@ -56,7 +56,8 @@ def stat_fields(pid: int) -> list[str] | None:
 
 def start_ticks(pid: int) -> int | None:
     """Return when `pid` started, in ticks since boot: with the pid it names a process for good.
-    A zombie counts as gone."""
+    A zombie counts as gone.
+    """
     fields = stat_fields(pid)
     return None if fields is None or fields[0] in "ZX" else int(fields[19])
 

@@ -164,9 +164,7 @@ class Logger:
     def _flush_terminal(self) -> None:
         """Give the terminal what is left, as long as it takes it within a moment."""
         assert self._terminal is not None
-        while any(
-            key.fd == STANDARD_ERROR for key in self._selector.get_map().values()
-        ):
+        while any(key.fd == STANDARD_ERROR for key in self._selector.get_map().values()):
             ready = [key for key, _ in self._selector.select(0.2) if key.fd == STANDARD_ERROR]
             if not ready:
                 return

@@ -121,9 +121,7 @@ Event = Start | Ready | Heartbeat | Exited | Tick | Stop | Kill
 Step = tuple[Instance, tuple[Action, ...]]
 Rule = Callable[[Instance, Event, int, Limits], Step]
 EVENTS: tuple[type[Event], ...] = (Start, Ready, Heartbeat, Exited, Tick, Stop, Kill)
-LIVE = frozenset(
-    {State.STARTING, State.READY, State.STALLED, State.ABORTING, State.STOPPING}
-)
+LIVE = frozenset({State.STARTING, State.READY, State.STALLED, State.ABORTING, State.STOPPING})
 
 
 def step(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
@@ -157,7 +155,8 @@ def deadline_ns(instance: Instance, limits: Limits) -> int | None:
 
 def backoff_ns(failures: int, jitter: int, limits: Limits) -> int:
     """Return the wait before the restart after `failures` short runs in a row: 0 for the first,
-    then doubling to the limit, of which the upper half is spread by `jitter`."""
+    then doubling to the limit, of which the upper half is spread by `jitter`.
+    """
     if failures <= 1:
         return 0
     full = min(limits.backoff_ns << min(failures - 2, 32), limits.backoff_max_ns)

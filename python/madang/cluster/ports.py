@@ -61,9 +61,7 @@ def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> None:
             raise _taken(*address[:2], error) from error
 
 
-def _listen(
-    family: socket.AddressFamily, address: tuple[str, int], backlog: int
-) -> socket.socket:
+def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -77,5 +75,7 @@ def _listen(
 
 
 def _taken(host: str, port: int, error: OSError) -> PortTaken:
-    text = f"cannot listen on {host}:{port}: {error.strerror}; choose another port or end what has it"
+    text = (
+        f"cannot listen on {host}:{port}: {error.strerror}; choose another port or end what has it"
+    )
     return PortTaken(text, host=host, port=port)

@@ -18,7 +18,8 @@ Notify = Callable[[], None]
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who this process is: instance `name` of application `role`, at `slot`; `incarnation` counts
-    the processes that the slot has had."""
+    the processes that the slot has had.
+    """
 
     name: str
     role: str
@@ -39,7 +40,8 @@ class Surroundings:
 
 class Process:
     """A running instance of a role. `sockets` holds the listening sockets by port name: its own
-    first, then those of neighbours that are not ready, which come and go while it runs."""
+    first, then those of neighbours that are not ready, which come and go while it runs.
+    """
 
     def __init__(self, identity: Identity, surroundings: Surroundings, notify: Notify) -> None:
         self.name = identity.name
@@ -76,7 +78,8 @@ class Process:
 
     async def wait_stop(self) -> None:
         """Return when the instance is asked to stop: finish what is under way and return from main
-        before `stop_timeout_ms` has passed."""
+        before `stop_timeout_ms` has passed.
+        """
         await self._stop.wait()
 
     def request_stop(self) -> None:
@@ -86,7 +89,8 @@ class Process:
     def on_socket(self, handler: SocketHandler, on_release: SocketHandler) -> None:
         """Call `handler(port, socket)` for each neighbour's socket to accept from as well, and
         `on_release(port, socket)` when to leave it; it is closed after that call returns.
-        Sockets that came before are handed over at once."""
+        Sockets that came before are handed over at once.
+        """
         self._on_socket, self._on_release = handler, on_release
         for (port, _), listener in list(self._taken.items()):
             handler(port, listener)

@@ -37,7 +37,9 @@ class FolderLock:
             except BlockingIOError as error:
                 holder = os.pread(self._descriptor, 32, 0).decode().strip() or "unknown"
                 os.close(self._descriptor)
-                text = f"{folder} is held by another running supervisor (pid {holder}); stop it first"
+                text = (
+                    f"{folder} is held by another running supervisor (pid {holder}); stop it first"
+                )
                 raise FolderTaken(text, folder=str(folder), pid=holder) from error
             if self._is_current():
                 break
@@ -79,7 +81,8 @@ class Record:
 
 def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
     """Return the groups that the record names and that still have members; with `supervisor`,
-    only when that process wrote the record."""
+    only when that process wrote the record.
+    """
     try:
         table = json.loads((runtime_dir / RECORD_NAME).read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):

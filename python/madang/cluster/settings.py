@@ -126,4 +126,6 @@ def _check_application(application: ApplicationSettings) -> None:
         raise SettingsError("cluster", f"{where}.ports", "expected unique port names")
     for port in application.ports:
         if not 0 <= port.port <= 65_535 or not NAME.fullmatch(port.name):
-            raise SettingsError("cluster", f"{where}.ports", "expected a name and a port 0 to 65535")
+            raise SettingsError(
+                "cluster", f"{where}.ports", "expected a name and a port 0 to 65535"
+            )

@@ -25,7 +25,8 @@ def restore_signals(previous: list[tuple[signal.Signals, Handler]]) -> None:
 
 def ended_children() -> Iterator[tuple[int, int]]:
     """Reap: yield pid and wait status of each ended child. What is left of its process group is
-    killed while the pid is still taken, so that no other process can be hit."""
+    killed while the pid is still taken, so that no other process can be hit.
+    """
     while True:
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -72,7 +72,9 @@ class Slot:
 class Group:
     """The slots of one application."""
 
-    def __init__(self, settings: ApplicationSettings, ports: list[Port], template: Template) -> None:
+    def __init__(
+        self, settings: ApplicationSettings, ports: list[Port], template: Template
+    ) -> None:
         self.settings = settings
         self.ports = ports
         self.template = template
@@ -94,7 +96,8 @@ class Group:
 
     def steer(self) -> None:
         """Make the kernel choose among the ready slots, and let neighbours accept for the others.
-        An application that is stopping is left as it is: nobody could accept instead."""
+        An application that is stopping is left as it is: nobody could accept instead.
+        """
         if not self.ports or self.stopping:
             return
         live = frozenset(s.index for s in self.slots if s.instance.state is State.READY)
@@ -149,7 +152,8 @@ def child_table(
     settings: ClusterSettings, group: Group, slot: Slot, notify_path: Path
 ) -> dict[str, object]:
     """Return what the child of `slot` is told: the plain form of `child.ChildSpec`, which is not
-    imported here because it brings the event loop with it."""
+    imported here because it brings the event loop with it.
+    """
     application = group.settings
     identity = {
         "name": slot.name,

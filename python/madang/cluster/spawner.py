@@ -1,5 +1,6 @@
 """The supervisor's helpers among its children: templates that fork, exec where forking is unsafe,
-and the logger. Each is a small state around a channel; nothing here waits."""
+and the logger. Each is a small state around a channel; nothing here waits.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def execute(
     output: int | None,
 ) -> int:
     """Start `python arguments` in a session of its own; `descriptors` become 3, 4, …, `output`
-    becomes its standard output and error (None: ours). Return the pid."""
+    becomes its standard output and error (None: ours). Return the pid.
+    """
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR) for fd in descriptors]
     actions: list[tuple[object, ...]] = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
     if output is not None:
@@ -70,7 +72,8 @@ class Template:
     """One template process, replaced when it dies. Requests wait until it is ready; a request that
     was not answered when it died was not carried out, and goes to the next one. After
     TEMPLATE_FAILURES_MAX deaths before readiness, or when it says that forking is not safe,
-    children are started by exec."""
+    children are started by exec.
+    """
 
     def __init__(self, preload: tuple[str, ...], output: int) -> None:
         self._preload = preload

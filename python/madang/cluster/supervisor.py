@@ -25,7 +25,7 @@ from madang.cluster.ports import Port
 from madang.cluster.records import FolderLock, Record, end_leftovers
 from madang.cluster.settings import ClusterSettings, check
 from madang.cluster.slots import Group, Slot, child_table, exit_text, limits
-from madang.cluster.spawner import LoggerProcess, SpawnRequest, Spawned, Template
+from madang.cluster.spawner import LoggerProcess, Spawned, SpawnRequest, Template
 
 EXIT_BOOT_FAILURE = 3
 UNCLAIMED_EXITS_MAX = 1_024
@@ -42,7 +42,8 @@ def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], No
     """Run the cluster in the foreground until it is stopped; return the exit code: 0 after a stop,
     3 when an application could not be started. `on_ready(addresses by port name)` is called once,
     when every instance is ready for the first time. Raises SettingsError, UnsupportedSystem,
-    FolderTaken, PortTaken before anything has started. Must run in the main thread."""
+    FolderTaken, PortTaken before anything has started. Must run in the main thread.
+    """
     linux.require_linux()
     check(settings)
     locks = [FolderLock(settings.state_dir)]
@@ -376,7 +377,11 @@ class Supervisor:
             case "ls":
                 now_ns = time.monotonic_ns()
                 rows = [s.row(g.settings.name, now_ns) for g in self._groups for s in g.slots]
-                return {"supervisor": os.getpid(), "rss": linux.rss_bytes(os.getpid()), "rows": rows}
+                return {
+                    "supervisor": os.getpid(),
+                    "rss": linux.rss_bytes(os.getpid()),
+                    "rows": rows,
+                }
             case "stop":
                 self._request_stop("command")
                 limit_ms = sum(g.settings.stop_timeout_ms for g in self._groups)

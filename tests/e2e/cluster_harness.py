@@ -1,0 +1,164 @@
+"""Run a real cluster in a folder, ask it, and prove that nothing of it is left afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from madang.cluster.control import request
+
+LIMIT_S = 20.0
+POLL_S = 0.01
+MARK = "MADANG_TEST_MARK"
+ROOT = Path(__file__).resolve().parents[2]
+Found = TypeVar("Found")
+
+
+def until(condition: Callable[[], Found], limit_s: float = LIMIT_S) -> Found:
+    """Return the first true value of `condition`; fail when there is none within the limit."""
+    deadline = time.monotonic() + limit_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(POLL_S)
+    return found
+
+
+def role(name: str, function: str, **more: object) -> dict[str, object]:
+    """Describe an application whose role is in `cluster_roles`."""
+    return {"name": name, "target": f"tests.e2e.cluster_roles:{function}", **more}
+
+
+def http(port: int = 0) -> list[dict[str, object]]:
+    """Describe one public port."""
+    return [{"name": "http", "host": "127.0.0.1", "port": port}]
+
+
+class Cluster:
+    """One supervisor process and everything that it started."""
+
+    def __init__(self, folder: Path, table: Mapping[str, object]) -> None:
+        self.folder = folder
+        self.mark = uuid.uuid4().hex
+        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": f"{ROOT / 'python'}:{ROOT}"}
+        self.terminal = folder / "terminal"
+        with self.terminal.open("ab") as terminal:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.e2e.cluster_main", json.dumps(dict(table))],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=terminal,
+            )
+
+    def wait_ready(self) -> dict[str, tuple[str, int]]:
+        """Return the addresses once all instances are ready."""
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
+        line = self.process.stdout.readline() if readable else b""
+        assert line, f"not ready; it said:\n{self.terminal.read_text()}"
+        return {name: (host, port) for name, (host, port) in json.loads(line).items()}
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Ask over the control socket."""
+        return request(self.folder / "run" / "control.sock", {"command": command})
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return what `ls` says of one instance."""
+        rows: list[dict[str, Any]] = self.ask("ls")["rows"]
+        return next(row for row in rows if row["name"] == name)
+
+    def pid(self, name: str) -> int:
+        """Return the pid of one instance."""
+        return int(self.row(name)["pid"])
+
+    def kill(self, name: str) -> int:
+        """Kill one instance with SIGKILL and return its pid."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def replaced(self, name: str, pid: int) -> bool:
+        """Whether `name` is ready as another process than `pid`."""
+        row = self.row(name)
+        return row["state"] == "ready" and row["pid"] != pid
+
+    def helper(self, name: str) -> int:
+        """Return the pid of the template or the logger."""
+        return next(pid for pid in self.living() if _comm(pid) == name)
+
+    def log(self, application: str) -> str:
+        """Return the newest log file of one application."""
+        path = self.folder / "state" / "logs" / f"{application}.log"
+        return path.read_text() if path.exists() else ""
+
+    def stop(self) -> int:
+        """Stop by signal and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(LIMIT_S)
+
+    def living(self) -> list[int]:
+        """Return every process that descends from this cluster, by the mark in its environment."""
+        wanted = f"{MARK}={self.mark}".encode()
+        return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
+
+
+@contextmanager
+def cluster(
+    folder: Path, applications: Sequence[Mapping[str, object]], **more: object
+) -> Iterator[Cluster]:
+    """Run a cluster; at the end nothing that it started may be alive."""
+    table = {"folder": str(folder), "applications": list(applications), **more}
+    running = Cluster(folder, table)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGTERM)
+            try:
+                running.process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                running.process.kill()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+        running.process.wait(LIMIT_S)
+        left = running.living()
+        deadline = time.monotonic() + 5
+        while left and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            left = running.living()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert not left, f"left behind: {left}"
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _environment(pid: int) -> list[bytes]:
+    return _read(pid, "environ").split(b"\0")
+
+
+def _comm(pid: int) -> str:
+    return _read(pid, "comm").decode().strip()
+
+
+def _is_zombie(pid: int) -> bool:
+    return _read(pid, "stat").rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"], [])

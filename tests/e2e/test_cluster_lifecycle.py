@@ -1,0 +1,181 @@
+"""Start, stop and death of a whole cluster, with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from madang.cluster.control import request
+from madang.cluster.errors import NotRunning
+from tests.e2e.cluster_harness import ROOT, cluster, http, role, until
+
+SUPERVISOR_BYTES_MAX = 25 * 1024 * 1024
+
+
+def test_a_stop_ends_every_process_and_removes_every_file(tmp_path: Path) -> None:
+    roles = [role("venue", "idle"), role("worker", "answer", instances=2, ports=http())]
+    with cluster(tmp_path, roles) as running:
+        running.wait_ready()
+        assert running.stop() == 0
+        assert running.living() == []
+        assert list((tmp_path / "run").iterdir()) == []
+        assert [path.name for path in (tmp_path / "state").iterdir()] == ["logs"]
+        with pytest.raises(NotRunning):
+            request(tmp_path / "run" / "control.sock", {"command": "ls"})
+
+
+def test_workers_have_ended_before_the_venue_is_asked_to_stop(tmp_path: Path) -> None:
+    roles = [role("venue", "idle"), role("worker", "answer", instances=2, ports=http())]
+    with cluster(tmp_path, roles) as running:
+        running.wait_ready()
+        running.stop()
+        lines = [json.loads(line.split(" | ")[1]) for line in running.log("madang").splitlines()]
+        changes = [(line["name"], line["state"]) for line in lines if line["event"] == "instance"]
+        asked = changes.index(("venue", "stopping"))
+        assert changes.index(("worker-0", "stopped")) < asked
+        assert changes.index(("worker-1", "stopped")) < asked
+        assert running.log("worker").count("stopped gracefully") == 2
+
+
+def test_ls_tells_what_runs_and_the_supervisor_is_small(tmp_path: Path) -> None:
+    roles = [role("venue", "report", options={"a": 1}), role("worker", "report", ports=http())]
+    with cluster(tmp_path, roles) as running:
+        running.wait_ready()
+        answer = running.ask("ls")
+        parent = running.process.pid
+        assert answer["rss"] < SUPERVISOR_BYTES_MAX
+        assert [row["name"] for row in answer["rows"]] == ["venue", "worker-0"]
+        assert {row["state"] for row in answer["rows"]} == {"ready"}
+        assert running.row("venue")["status"] == f"0, ['a'] threads=1 parent={parent}"
+        assert running.row("worker-0")["status"] == f"1,http [] threads=1 parent={parent}"
+
+
+def test_the_commands_print_json_and_say_by_exit_code_whether_anything_runs(tmp_path: Path) -> None:
+    def run(command: str) -> tuple[int, dict[str, object]]:
+        code = f"from pathlib import Path; from madang.cli.cluster_commands import {command}"
+        code += f"; import sys; sys.exit({command}(Path(sys.argv[1]), True))"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+        arguments = [sys.executable, "-c", code, str(tmp_path / "run")]
+        done = subprocess.run(arguments, env=environment, stdout=subprocess.PIPE, check=False)
+        answer: dict[str, object] = json.loads(done.stdout)
+        return done.returncode, answer
+
+    with cluster(tmp_path, [role("venue", "idle")]) as running:
+        running.wait_ready()
+        code, answer = run("list_instances")
+        assert code == 0
+        assert answer["supervisor"] == running.process.pid
+        code, answer = run("stop_cluster")
+        assert (code, answer["supervisor"]) == (0, running.process.pid)
+        assert running.process.wait(5) == 0
+        code, answer = run("list_instances")
+        assert code == 3
+        assert "no Madang runs here" in str(answer["error"])
+
+
+def test_a_child_that_ignores_sigterm_is_killed_after_its_limit(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("venue", "deaf", stop_timeout_ms=400)]) as running:
+        running.wait_ready()
+        assert running.stop() == 0
+        assert "did not stop in 400 ms (SIGKILL)" in running.log("madang")
+
+
+def test_a_second_signal_does_not_wait_for_a_deaf_child(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("venue", "deaf", stop_timeout_ms=600_000)]) as running:
+        running.wait_ready()
+        running.process.send_signal(signal.SIGINT)
+        until(lambda: running.row("venue")["state"] == "stopping")
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 0
+
+
+def test_what_a_child_forked_ends_with_it_and_what_left_its_group_ends_with_the_cluster(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pids"
+    roles = [role("venue", "parent", options={"file": str(file)})]
+    with cluster(tmp_path, roles) as running:
+        running.wait_ready()
+        near, far = (int(word) for word in file.read_text().split())
+        pid = running.kill("venue")
+        until(lambda: running.replaced("venue", pid))
+        until(lambda: near not in running.living())
+        assert far in running.living()
+        assert running.stop() == 0
+        assert running.living() == []
+
+
+@pytest.mark.parametrize("victim", ["idle", "deaf", "parent", "busy"])
+def test_no_child_outlives_a_killed_supervisor(tmp_path: Path, victim: str) -> None:
+    options = {"file": str(tmp_path / "pids")}
+    with cluster(tmp_path, [role("venue", victim, options=options)]) as running:
+        running.wait_ready()
+        running.process.kill()
+        running.process.wait()
+        escaped = int((tmp_path / "pids").read_text().split()[1]) if victim == "parent" else None
+        until(lambda: set(running.living()) <= {escaped}, limit_s=5)
+        if escaped is not None:
+            os.kill(escaped, signal.SIGKILL)
+
+
+def test_the_next_start_ends_what_a_killed_supervisor_left(tmp_path: Path) -> None:
+    roles = [role("venue", "deaf", stop_timeout_ms=300)]
+    with cluster(tmp_path, roles) as first:
+        first.wait_ready()
+        left = first.pid("venue")
+        os.kill(first.helper("logger"), signal.SIGSTOP)
+        logger = first.helper("logger")
+        first.process.kill()
+        first.process.wait()
+        assert left in first.living()
+        with cluster(tmp_path, roles) as second:
+            second.wait_ready()
+            assert left not in first.living()
+            assert f"ended leftovers of an earlier supervisor\", \"groups\": [{left}]" in second.log(
+                "madang"
+            )
+            assert second.row("venue")["state"] == "ready"
+            os.kill(logger, signal.SIGCONT)
+            until(lambda: first.living() == [])
+            assert second.row("venue")["restarts"] == 0
+
+
+def test_a_second_supervisor_on_the_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("venue", "idle")]) as first:
+        first.wait_ready()
+        with cluster(tmp_path, [role("venue", "idle")]) as second:
+            assert second.process.wait(20) == 2
+        text = f"held by another running supervisor (pid {first.process.pid})"
+        assert text in first.terminal.read_text()
+        assert first.row("venue")["state"] == "ready"
+
+
+def test_a_port_that_somebody_has_is_refused_by_name(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    with cluster(one, [role("worker", "answer", ports=http())]) as first:
+        port = first.wait_ready()["http"][1]
+        with cluster(two, [role("worker", "answer", ports=http(port))]) as second:
+            assert second.process.wait(20) == 2
+            assert f"cannot listen on 127.0.0.1:{port}" in second.terminal.read_text()
+
+
+def test_an_application_that_cannot_start_ends_the_start_with_its_reason(tmp_path: Path) -> None:
+    roles = [role("venue", "idle"), role("worker", "crash")]
+    with cluster(tmp_path, roles, restart={"max_restarts": 1}) as running:
+        assert running.process.wait(20) == 3
+        assert "the disk is on fire" in running.terminal.read_text()
+        assert '"cannot start: stopping", "failed": ["worker"]' in running.terminal.read_text()
+
+
+def test_a_signal_before_everything_is_ready_stops_the_start(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("venue", "never_ready")]) as running:
+        until(lambda: '"supervisor started"' in running.log("madang"))
+        assert running.stop() == 0
