@@ -72,6 +72,16 @@ class Inbox:
         return [item for item in self.items if isinstance(item, Gap)]
 
 
+def each(act: Callable[[Request], None]) -> Callable[[list[Request]], None]:
+    """Return a service that acts on each request."""
+
+    def serve(batch: list[Request]) -> None:
+        for request in batch:
+            act(request)
+
+    return serve
+
+
 async def pair(ground: Ground) -> tuple[Bus, Bus]:
     one, two = await ground.open("one"), await ground.open("two")
     await until(lambda: one.peers() == {"two"} and two.peers() == {"one"})
@@ -112,7 +122,7 @@ async def nothing_is_sent_where_nobody_subscribes(ground: Ground) -> None:
     one, two = await pair(ground)
     assert not one.interested("a.b")
     one.publish("a.b", b"x")
-    two.serve("barrier", lambda batch: [request.respond(b"") for request in batch] and None)
+    two.serve("barrier", each(lambda request: request.respond(b"")))
     assert await one.wait_for_server("barrier", 5000)
     await one.request("barrier", b"", 5000)
     assert two.statistics().get("received", 0) == 0
@@ -189,7 +199,7 @@ async def own_subscriptions_are_bounded_too(ground: Ground) -> None:
 
 async def a_request_is_answered_by_the_server(ground: Ground) -> None:
     one, two = await pair(ground)
-    two.serve("double", lambda batch: [r.respond(r.payload * 2) for r in batch] and None)
+    two.serve("double", each(lambda request: request.respond(request.payload * 2)))
     assert await one.wait_for_server("double", 5000)
     assert await one.request("double", b"ab", 5000) == b"abab"
     assert await two.request("double", b"cd", 5000) == b"cdcd"
@@ -220,7 +230,7 @@ async def waiting_for_a_server_ends(ground: Ground) -> None:
 
 async def a_refusal_carries_its_reason(ground: Ground) -> None:
     one, two = await pair(ground)
-    two.serve("no", lambda batch: [r.refuse("not today") for r in batch] and None)
+    two.serve("no", each(lambda request: request.refuse("not today")))
     assert await one.wait_for_server("no", 5000)
     for bus in (one, two):
         with pytest.raises(RequestRefused, match="not today"):
@@ -293,7 +303,7 @@ async def the_server_bounds_what_timed_out_at_the_requester(ground: Ground) -> N
 async def a_full_queue_is_a_definite_no_at_once(ground: Ground) -> None:
     one, two = await pair(ground)
     two.subscribe("n", lambda batch: None)
-    two.serve("s", lambda batch: [r.respond(b"") for r in batch] and None)
+    two.serve("s", each(lambda request: request.respond(b"")))
     assert await one.wait_for_server("s", 5000)
     await until(lambda: one.interested("n"))
     for _ in range(100):
@@ -347,10 +357,10 @@ async def a_request_never_handed_over_is_a_definite_no(ground: Ground) -> None:
 
 async def a_successor_takes_the_name_of_a_living_process(ground: Ground) -> None:
     one, two = await pair(ground)
-    two.serve("who", lambda batch: [r.respond(b"old") for r in batch] and None)
+    two.serve("who", each(lambda request: request.respond(b"old")))
     assert await one.wait_for_server("who", 5000)
     successor = await ground.open("two")
-    successor.serve("who", lambda batch: [r.respond(b"new") for r in batch] and None)
+    successor.serve("who", each(lambda request: request.respond(b"new")))
     await until(lambda: successor.peers() == {"one"} and not two.peers())
     assert await one.wait_for_server("who", 5000)
     assert await one.request("who", b"", 5000) == b"new"

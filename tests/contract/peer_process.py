@@ -1,4 +1,4 @@
-"""A process on the bus for tests: serves `work` (never answers), `echo` and publishes on request."""
+"""A process on the bus for tests: `work` is never answered, `echo` is, `publish` publishes."""
 
 from __future__ import annotations
 

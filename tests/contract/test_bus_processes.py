@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -34,14 +34,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-@contextmanager
-def peer_process(name: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+@asynccontextmanager
+async def peer_process(name: str, folder: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(PEER), name, str(folder)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
+            assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
             yield process
         finally:
             process.kill()
@@ -51,7 +51,7 @@ async def _story(folder: Path) -> None:
     bus = await open_unix_bus(BusSettings("worker", folder))
     items: list[Message | Gap] = []
     bus.subscribe("news.*", items.extend, items.append)
-    with peer_process("venue", folder) as venue:
+    async with peer_process("venue", folder) as venue:
         await until(lambda: bus.peers() == {"venue"})
         assert await bus.request("echo", b"hello", 5000) == b"hello"
         assert await bus.request("publish", b"1000", 5000) == b"1000"
@@ -68,7 +68,7 @@ async def _story(folder: Path) -> None:
     with pytest.raises(NoServer):
         await bus.request("echo", b"", 5000)
     assert items == []
-    with peer_process("venue", folder):
+    async with peer_process("venue", folder):
         assert await bus.wait_for_server("echo", 5000)
         assert await bus.request("publish", b"3", 5000) == b"3"
         assert items == [
@@ -86,7 +86,7 @@ def test_a_killed_peer_is_lost_and_its_successor_reports_the_gap(tmp_path: Path)
 
 async def _stopped(folder: Path) -> None:
     bus = await open_unix_bus(BusSettings("worker", folder))
-    with peer_process("venue", folder) as venue:
+    async with peer_process("venue", folder) as venue:
         await until(lambda: bus.peers() == {"venue"})
         venue.send_signal(signal.SIGSTOP)
         payload = bytes(64 * 1024)

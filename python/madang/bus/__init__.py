@@ -1,7 +1,8 @@
 """Messages, requests and leases between processes.
 
-`port` says what a bus promises, `unix` and `memory` are its adapters, `lease` the ownership of a name.
-Invariant: nothing here knows what a payload means, and nothing is global: a forked process opens its own.
+`port` says what a bus promises, `unix` and `memory` are its adapters, `lease` the ownership of a
+name. Invariant: nothing here knows what a payload means, and nothing is global: a forked process
+opens its own.
 """
 
 from madang.bus.errors import (

@@ -1,7 +1,7 @@
 """Calls our handlers with batches, and never lets one handler's failure reach another or a link.
 
-A handler's exception goes to the event loop's exception handler (which logs it, or ends the process,
-as the process has chosen); requests that a failed handler left open are refused.
+A handler's exception goes to the event loop's exception handler (which logs it, or ends the
+process, as the process has chosen); requests that a failed handler left open are refused.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Dispatcher:
         """Call `handler`; False if it failed."""
         try:
             handler(argument)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported below
             self.failures += 1
             self._loop.call_exception_handler(
                 {"message": f"bus handler {handler!r} failed", "exception": error}

@@ -1,8 +1,8 @@
 """The folder where the processes of a machine find each other: one socket file per name.
 
-Invariant: a file is put in place (rename of a listening socket) and taken away (only after a connect
-was refused, or by its owner) under one lock, so that a file seen under the lock belongs to a
-listening process or to nobody. The lock is held for a few system calls, never across a wait.
+Invariant: a file is put in place (rename of a listening socket) and taken away (only after a
+connect was refused, or by its owner) under one lock, so that a file seen under the lock belongs
+to a listening process or to nobody. The lock is held for a few system calls, never across a wait.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SocketFolder:
         return listener
 
     def remove_stale(self, name: str) -> bool:
-        """Remove the file of a dead process; False where it is alive, gone, or the folder is busy."""
+        """Remove the file of a dead process; False where it lives, or the folder is busy."""
         path = self.path(name)
         try:
             with self._lock():

@@ -1,7 +1,7 @@
 """What each kind of frame from a peer does.
 
-Order on a link is kept: messages are handed over before a GAP that follows them. A frame out of turn
-(anything but greeting before READY, a second HELLO) is a FrameError, which ends the link.
+Order on a link is kept: messages are handed over before a GAP that follows them. A frame out of
+turn (anything but greeting before READY, a second HELLO) is a FrameError, which ends the link.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Leases: one holder of a name at a time, each with a greater epoch than all before it.
 
-Whoever receives something from a holder drops what carries a lower epoch. On one machine the kernel is
-the arbiter: a lock on the file, which ends with the process. The epoch is raised on disk, in place
-(a rename would take the lock's file away), before `acquire` returns.
+Whoever receives something from a holder drops what carries a lower epoch. On one machine the
+kernel is the arbiter: a lock on the file, which ends with the process. The epoch is raised on
+disk, in place (a rename would take the lock's file away), before `acquire` returns.
 
-File: two slots of `epoch u64 | CRC32 of it u32 | zero u32`, written in turn and synced, so that a torn
-write damages at most the slot that nobody was promised; the valid slot with the greater epoch counts.
-The lock belongs to the open file, so a child forked while a lease is held holds it too: acquire after
-forking.
+File: two slots of `epoch u64 | CRC32 of it u32 | zero u32`, written in turn and synced, so that a
+torn write damages at most the slot that nobody was promised; the valid slot with the greater
+epoch counts. The lock belongs to the open file, so a child forked while a lease is held holds it
+too: acquire after forking.
 """
 
 from __future__ import annotations

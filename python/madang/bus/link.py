@@ -1,10 +1,10 @@
 """One connection to one peer: who it is, how far the greeting is, and what is open on it.
 
 Greeting: each end sends HELLO, its interests, READY; the accepting end only after it has read the
-other's HELLO and decided to keep the link (see `decide`). Interests are staged and taken over at READY,
-which is answered with SYNCED; the link is established when READY and SYNCED have come. So what a peer
-published after its SYNCED is known to have been published with our interests in force.
-Pure: bytes go out through the `Wire` that the adapter gives.
+other's HELLO and decided to keep the link (see `decide`). Interests are staged and taken over at
+READY, which is answered with SYNCED; the link is established when READY and SYNCED have come. So
+what a peer published after its SYNCED is known to have been published with our interests in
+force. Pure: bytes go out through the `Wire` that the adapter gives.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Calls(Generic[Waiter]):
         return self._next
 
     def add(self, waiter: Waiter, start: int = 0) -> int:
-        """Remember a request whose frame starts at byte `start` of the output; return its number."""
+        """Remember a request whose frame starts at byte `start` of the output; return a number."""
         number = self._next
         self._next += 1
         self._open[number] = (waiter, start)
@@ -189,9 +189,9 @@ class Known:
 def decide(us: str, peer: str, current: Known | None, newcomer: Known) -> Verdict:
     """Choose between a peer's current link and another one, such that both ends choose the same.
 
-    A younger process wins. An established link loses to a new one, because its other end would not
-    have dialled again without having lost it. Of two that are both being greeted, the one dialled by
-    the process with the smaller name stays; the other was never used.
+    A younger process wins. An established link loses to a new one, because its other end would
+    not have dialled again without having lost it. Of two that are both being greeted, the one
+    dialled by the process with the smaller name stays; the other was never used.
     """
     if current is None:
         return Verdict.KEEP

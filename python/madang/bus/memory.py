@@ -10,8 +10,8 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from madang.bus.node import Node
 from madang.bus.link import Identity, PeerLink
+from madang.bus.node import Node
 from madang.bus.peering import Peering
 from madang.bus.settings import BusLimits
 from madang.bus.subjects import check_name

@@ -157,7 +157,7 @@ class Node:
         self.peering.peer_handlers.append(handler)
 
     def statistics(self) -> Mapping[str, int]:
-        """See `Bus.statistics`; `peers`, `unsent_bytes`, `interests`, `open_requests` are gauges."""
+        """See `Bus.statistics`; peers, unsent_bytes, interests, open_requests are gauges."""
         links = self.peering.links.values()
         return {
             **self.peering.counters,
@@ -179,7 +179,7 @@ class Node:
         if self.peering.transport is not None:
             await self.peering.transport.leave()
         deadline = self._loop.time() + self._limits.close_timeout_ms / 1000
-        while self.peering.unsent_bytes() and self._loop.time() < deadline:
+        while self.peering.unsent_bytes() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_S)
         self._end(abort=False)
         await asyncio.sleep(0)  # lets the transports close

@@ -1,8 +1,9 @@
 """What waits to be written to one peer: bounded bytes, and an account of what did not fit.
 
-Pure: no socket, no clock. Once a message is dropped all following ones are, until half of the bound is
-free; then one GAP frame per pattern is queued first. So a subscriber learns of a loss at its exact
-place in the stream. Byte totals since the start tell whether a given frame was ever handed over.
+Pure: no socket, no clock. Once a message is dropped all following ones are, until half of the
+bound is free; then one GAP frame per pattern is queued first. So a subscriber learns of a loss at
+its exact place in the stream. Byte totals since the start tell whether a given frame was ever
+handed over.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Outbox:
         return self.taken_total + self.queued_bytes
 
     def offer(self, prefix: bytes, payload: bytes) -> bool:
-        """Queue a frame behind what is there; False, and nothing queued, when it is over the bound."""
+        """Queue a frame behind what is there; False, and nothing queued, over the bound."""
         size = len(prefix) + len(payload)
         if self.dropping or self.queued_bytes + size > self._limit:
             return False
@@ -49,7 +50,7 @@ class Outbox:
         return True
 
     def offer_answer(self, prefix: bytes, payload: bytes) -> bool:
-        """Queue an answer: it has no place in a publisher's order, so it may go while messages drop."""
+        """Queue an answer: outside a publisher's order, so it may go while messages drop."""
         size = len(prefix) + len(payload)
         if self.queued_bytes + size > self._limit:
             return False

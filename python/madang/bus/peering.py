@@ -1,8 +1,8 @@
 """All links of one process: greeting, frames in, frames out, and what a lost link means.
 
-The one owner of every Link. Adapters tell it `opened`, `received`, `writable` and `gone`, and are told
-through `Transport` when a link is established or lost, so that they can dial again. Output is
-flushed once per tick of the loop with one write per link.
+The one owner of every Link. Adapters tell it `opened`, `received`, `writable` and `gone`, and are
+told through `Transport` when a link is established or lost, so that they can dial again. Output
+is flushed once per tick of the loop with one write per link.
 """
 
 from __future__ import annotations
@@ -271,6 +271,7 @@ class Peering:
     # -- output
 
     def touch(self, link: PeerLink) -> None:
+        """Have the output of a link written at the end of this tick."""
         if link.dirty:
             return
         link.dirty = True
@@ -288,12 +289,14 @@ class Peering:
                 self.touch(link)
 
     def control(self, link: PeerLink, frame: bytes) -> None:
+        """Queue what must not be dropped; a link without room even for that is closed."""
         if link.outbox.force(frame):
             self.touch(link)
         else:
             self.close_link(link, CloseReason.OVERRUN, "the peer does not read")
 
     def greet(self, link: PeerLink) -> None:
+        """Queue HELLO, our interests and READY."""
         me = self.identity
         frames = [encode(Kind.HELLO, me.incarnation, me.name, VERSION.pack(PROTOCOL_VERSION))]
         frames += [encode(Kind.SUBSCRIBE, 0, pattern) for pattern in self._local.patterns()]

@@ -2,9 +2,10 @@
 
 Promises of every adapter: messages of one publisher on one subject arrive in order, or a Gap is
 reported before what follows the loss; a process gets one copy and only of what it subscribed to;
-`publish` never blocks and never grows without bound; a request ends with exactly one of an answer, a
-definite no (NotDelivered), or an unknown outcome (OutcomeUnknown). Handlers are plain functions, get
-batches, and run on the event loop of the bus. Nothing is kept for a process that is not there.
+`publish` never blocks and never grows without bound; a request ends with exactly one of an
+answer, a definite no (NotDelivered), or an unknown outcome (OutcomeUnknown). Handlers are plain
+functions, get batches, and run on the event loop of the bus. Nothing is kept for a process that
+is not there.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class Bus(Protocol):
     def publish(self, subject: str, payload: bytes) -> None:
         """Send to every matching subscription, our own included; raise MessageTooLarge.
 
-        Over a peer's byte bound the message is dropped for that peer and its subscription gets a Gap.
+        Over a peer's byte bound the message is dropped for that peer and its subscription gets a
+        Gap.
         """
         ...
 

@@ -51,7 +51,7 @@ class Service(Registration):
 
 
 class LocalRegistry:
-    """Our subscriptions and services. Peers are told of a pattern once however many handlers it has."""
+    """Our subscriptions and services. Peers hear of a pattern once however many handlers."""
 
     def __init__(self) -> None:
         self._table: SubjectTable[Listener] = SubjectTable()

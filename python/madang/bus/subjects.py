@@ -1,9 +1,9 @@
 """Subjects and the table that finds who wants one: a trie of tokens with a bounded answer cache.
 
-A subject is tokens joined by `.`; a pattern may have `*` for one token and, last, `>` for one or more.
-Invariant: `match` gives each value once however many of its patterns match, and the cache never
-answers what the trie would not: adding or removing a literal pattern forgets that one subject, a
-wildcard forgets all.
+A subject is tokens joined by `.`; a pattern may have `*` for one token and, last, `>` for one or
+more. Invariant: `match` gives each value once however many of its patterns match, and the cache
+never answers what the trie would not: adding or removing a literal pattern forgets that one
+subject, a wildcard forgets all.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The bus of one machine: a mesh of Unix sockets, every process linked with every other.
 
-A process listens in the folder, dials every socket that it finds there, and is dialled by those that
-come later. A link lost while both live is dialled again by both ends, with growing delays; which of
-two links stays is decided by `link.decide`. A process that dies leaves a stale file, removed by who is
-refused there; its successor dials everybody again.
+A process listens in the folder, dials every socket that it finds there, and is dialled by those
+that come later. A link lost while both live is dialled again by both ends, with growing delays;
+which of two links stays is decided by `link.decide`. A process that dies leaves a stale file,
+removed by who is refused there; its successor dials everybody again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Frames between the processes of one machine: a fixed header, a subject, a payload.
 
-Every frame is `length u32 | kind u8 | zero u8 | subject length u16 | number u64` (little-endian, 16
-bytes), then the subject (ASCII), then the payload; `length` counts what follows the header. `number`
-is the request a frame belongs to, the count of a gap, the incarnation in a HELLO, the code of a CLOSE.
-Invariant: a decoder never holds more than one frame that is not complete, and a length is checked
-before a byte of its body is kept; what breaks a rule raises FrameError and the decoder is spent.
+Every frame is `length u32 | kind u8 | zero u8 | subject length u16 | number u64` (little-endian,
+16 bytes), then the subject (ASCII), then the payload; `length` counts what follows the header.
+`number` is the request a frame belongs to, the count of a gap, the incarnation in a HELLO, the
+code of a CLOSE. Invariant: a decoder never holds more than one frame that is not complete, and a
+length is checked before a byte of its body is kept; what breaks a rule raises FrameError and the
+decoder is spent.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def test_an_established_link_yields_to_a_new_one(ours: bool, theirs: bool) -> No
 
 @pytest.mark.parametrize(("us", "peer"), [("a", "b"), ("b", "a")])
 @pytest.mark.parametrize("greeted", [0, OLD])
-def test_crossing_dials_leave_the_link_of_the_smaller_name(us: str, peer: str, greeted: int) -> None:
+def test_crossing_dials_leave_the_link_of_the_smaller_name(
+    us: str, peer: str, greeted: int
+) -> None:
     # We dialled; the peer's dial arrives and says HELLO.
     incoming = decide(us, peer, Known(greeted, False, True), Known(OLD, False, False))
     kept_is_ours = incoming is Verdict.DUPLICATE
@@ -44,7 +46,11 @@ def test_crossing_dials_leave_the_link_of_the_smaller_name(us: str, peer: str, g
 
 def test_calls_tell_what_was_handed_over() -> None:
     calls: Calls[str] = Calls(3)
-    assert [calls.add(name, start) for name, start in (("a", 0), ("b", 100), ("c", 200))] == [1, 2, 3]
+    assert [calls.add(name, start) for name, start in (("a", 0), ("b", 100), ("c", 200))] == [
+        1,
+        2,
+        3,
+    ]
     assert calls.full
     assert calls.pop(2) == "b"
     assert calls.pop(2) is None

@@ -204,4 +204,4 @@ def test_a_busy_folder_is_waited_for_within_a_limit(tmp_path: Path) -> None:
 
 def test_a_path_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
     with pytest.raises(BusError, match="too long"):
-        asyncio.run(open_unix_bus(BusSettings("one", tmp_path / ("x" * 100))))  # type: ignore[arg-type]
+        asyncio.run(open_unix_bus(BusSettings("one", tmp_path / ("x" * 100))))
