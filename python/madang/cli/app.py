@@ -1,0 +1,112 @@
+"""The composition root: from settings to the processes of one machine.
+
+The one file that knows everybody. Start order is stop order reversed: the venue starts first and
+stops last, so that no worker takes an order that nobody can log.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+
+from madang.cli.settings import Settings
+from madang.cluster.settings import ApplicationSettings, ClusterSettings, PortSettings
+from madang.exchange.demo.people import SYMBOLS, load_or_invent
+from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
+from madang.wire.codes import PRICE_SCALE
+
+LEDGER_NICE = 5
+PRELOAD = (
+    "madang.exchange.venue.process",
+    "madang.exchange.ledger.process",
+    "madang.exchange.feed.process",
+    "madang.exchange.worker",
+)
+
+
+def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
+    """Return what the supervisor runs."""
+    applications = [
+        _application("venue", "madang.exchange.venue.process:main", settings.venue),
+        _application("ledger", "madang.exchange.ledger.process:main", settings.ledger, LEDGER_NICE),
+        _application("feed", "madang.exchange.feed.process:main", settings.feed, LEDGER_NICE),
+        _workers(settings),
+    ]
+    if demo:
+        applications.append(_traders(settings))
+    return ClusterSettings(
+        state_dir=settings.state_dir,
+        runtime_dir=settings.runtime_dir,
+        applications=tuple(applications),
+    )
+
+
+def _application(
+    name: str, target: str, options: msgspec.Struct, nice: int = 0
+) -> ApplicationSettings:
+    return ApplicationSettings(
+        name=name, target=target, options=msgspec.to_builtins(options), nice=nice, preload=PRELOAD
+    )
+
+
+def _workers(settings: Settings) -> ApplicationSettings:
+    listen = settings.listen
+    return ApplicationSettings(
+        name="worker",
+        target="madang.exchange.worker:main",
+        instances=settings.cluster.worker_count(),
+        ports=(PortSettings("http", listen.host, listen.port),),
+        options={
+            "edge": msgspec.to_builtins(settings.edge),
+            "venue": msgspec.to_builtins(settings.venue),
+        },
+        preload=PRELOAD,
+    )
+
+
+def _traders(settings: Settings) -> ApplicationSettings:
+    return ApplicationSettings(
+        name="traders",
+        target="madang.exchange.demo.process:main",
+        options={"host": settings.listen.host, "port": settings.listen.port},
+        nice=LEDGER_NICE,
+        preload=PRELOAD,
+    )
+
+
+def free_port(host: str) -> int:
+    """Return a port that is free at this moment, for a demo whose traders must know it."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def demo_venue(venue: VenueSettings) -> VenueSettings:
+    """Return the venue's settings with the demo's symbols."""
+    instruments = tuple(
+        InstrumentSettings(
+            symbol=symbol,
+            name=name,
+            reference_price=f"{price // PRICE_SCALE}.00",
+        )
+        for symbol, (name, price) in SYMBOLS.items()
+    )
+    return msgspec.structs.replace(venue, instruments=instruments)
+
+
+def prepare_state(state_dir: Path) -> None:
+    """Make the state folder, for its owner alone."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def demo_lines(state_dir: Path, address: str) -> list[str]:
+    """Return what a person needs to use the demo."""
+    visitor = load_or_invent(state_dir).persons["demo"]
+    return [
+        f"  page      {address}/trade/{next(iter(SYMBOLS))}",
+        f"  sign in   demo / {visitor.password}",
+        f"  API key   {visitor.key_id}",
+        f"  secret    {visitor.secret}",
+    ]

@@ -1,0 +1,55 @@
+"""One command's connection to the running venue: a guest on its bus."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.cli.settings import FILE, load, runtime_dir
+from madang.core.errors import MadangError
+from madang.exchange.gateway import GatewaySettings, OrderGateway
+from madang.exchange.operator import Operator
+
+Answer = TypeVar("Answer")
+WAIT_MS = 3_000
+DEMO_STATE = Path(".madang/demo")
+
+
+class NotRunningError(MadangError):
+    """No venue runs on this state folder."""
+
+
+def state_folder(state: str | None) -> Path:
+    """Return the state folder that a command means: the flag, madang.toml, or the demo's here."""
+    if state:
+        return Path(state).absolute()
+    if Path(FILE).exists():
+        return load(Path(FILE), os.environ, {}).state_dir
+    return DEMO_STATE.absolute()
+
+
+async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
+    folder = runtime_dir(state_dir) / "bus"
+    if not folder.exists():
+        raise NotRunningError(f"nothing runs on {state_dir}; start it with `madang up`")
+    bus = await open_unix_bus(BusSettings(f"command-{os.getpid()}", folder))
+    try:
+        if not await bus.wait_for_server("venue.commands", WAIT_MS):
+            raise NotRunningError(f"the venue of {state_dir} does not answer; see `madang ls`")
+        return await work(bus)
+    finally:
+        await bus.close()
+
+
+def with_bus(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
+    """Run `work` on the bus of the running venue."""
+    return asyncio.run(_with_bus(state_folder(state), work))
+
+
+def operator(bus: Bus) -> Operator:
+    """Return the operator's commands over `bus`."""
+    return Operator(OrderGateway(bus, GatewaySettings()))

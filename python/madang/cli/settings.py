@@ -1,0 +1,139 @@
+"""All settings in one frozen value: `madang.toml`, then MADANG_* variables, then flags.
+
+`MADANG_EDGE_PORT=9000` sets `port` in `[edge]`. An unknown key or a bad value names the source, the
+key and what was expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from madang.core.errors import SettingsError
+from madang.core.settings import decode_section
+from madang.edge.settings import EdgeSettings
+from madang.exchange.feed.settings import FeedSettings
+from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.venue.settings import VenueSettings
+
+FILE = "madang.toml"
+PREFIX = "MADANG_"
+SOCKET_PATH_MAX = 100
+BUS_NAME_ROOM = 40
+
+
+class ClusterSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[cluster]`: where state lives and how many workers run ("max": one per core)."""
+
+    state_dir: str = ".madang"
+    workers: int | str = "max"
+
+    def worker_count(self) -> int:
+        """Return the number of workers."""
+        if self.workers == "max":
+            return len(os.sched_getaffinity(0))
+        if isinstance(self.workers, int) and 1 <= self.workers <= 256:
+            return self.workers
+        raise SettingsError(FILE, "[cluster.workers]", 'expected "max" or 1 to 256')
+
+
+class ListenSection(msgspec.Struct, frozen=True):
+    """The part of `[edge]` that says where to listen."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything `madang up` needs to know."""
+
+    cluster: ClusterSection
+    listen: ListenSection
+    edge: EdgeSettings
+    venue: VenueSettings
+    ledger: LedgerSettings
+    feed: FeedSettings
+
+    @property
+    def state_dir(self) -> Path:
+        """Where everything that must survive lies."""
+        return Path(self.cluster.state_dir).absolute()
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Where sockets lie: in the state folder if its path is short enough."""
+        return runtime_dir(self.state_dir)
+
+
+def runtime_dir(state_dir: Path) -> Path:
+    """Return the runtime folder of a state folder; Unix sockets bear only short paths."""
+    inside = state_dir / "run"
+    if len(str(inside / "bus")) + BUS_NAME_ROOM <= SOCKET_PATH_MAX:
+        return inside
+    digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
+
+
+SECTIONS = ("cluster", "edge", "venue", "ledger", "feed")
+
+
+def load(
+    path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Mapping[str, object]]
+) -> Settings:
+    """Read `path` (None: no file), environment and flags; SettingsError says what is wrong."""
+    source = str(path) if path else "settings"
+    tables = _read(path) if path else {}
+    for section in tables:
+        if section not in SECTIONS:
+            raise SettingsError(source, f"[{section}]", f"expected one of {', '.join(SECTIONS)}")
+    for section in SECTIONS:
+        table = dict(_table(tables, section, source))
+        table.update(_from_environment(environment, section))
+        table.update({k: v for k, v in flags.get(section, {}).items() if v is not None})
+        tables[section] = table
+    return _compose(tables, source)
+
+
+def _compose(tables: dict[str, object], source: str) -> Settings:
+    edge = dict(_table(tables, "edge", source))
+    listen = {key: edge.pop(key) for key in ("host", "port") if key in edge}
+    section = {name: _table(tables, name, source) for name in SECTIONS}
+    return Settings(
+        cluster=decode_section(ClusterSection, section["cluster"], source, "cluster"),
+        listen=decode_section(ListenSection, listen, source, "edge"),
+        edge=decode_section(EdgeSettings, edge, source, "edge"),
+        venue=decode_section(VenueSettings, section["venue"], source, "venue"),
+        ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
+        feed=decode_section(FeedSettings, section["feed"], source, "feed"),
+    )
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(str(path), "file", f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), "file", f"is not TOML: {error}") from error
+
+
+def _table(tables: Mapping[str, object], section: str, source: str) -> Mapping[str, object]:
+    table = tables.get(section, {})
+    if not isinstance(table, dict):
+        raise SettingsError(source, f"[{section}]", "expected a table")
+    return table
+
+
+def _from_environment(environment: Mapping[str, str], section: str) -> dict[str, object]:
+    prefix = f"{PREFIX}{section.upper()}_"
+    return {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environment.items()
+        if name.startswith(prefix)
+    }
