@@ -1,4 +1,4 @@
-"""The API's documentation as one HTML page without scripts, made from the OpenAPI document. Pure."""
+"""The API's documentation as one HTML page without scripts, from the OpenAPI document. Pure."""
 
 from __future__ import annotations
 
@@ -92,4 +92,6 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _json(schema: dict[str, Any]) -> str:
-    return f"<pre>{escape(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())}</pre>"
+    return (
+        f"<pre>{escape(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())}</pre>"
+    )

@@ -1,8 +1,9 @@
 """Run a coroutine up to its first wait without a task; make one only if it waits.
 
-Most handlers answer from memory: for them a task, its scheduling and a turn of the loop would cost more
-than the answer. While the first step runs, a `_FirstStep` stands for the current task, so that
-asyncio.timeout and TaskGroup work there; what they ask of it is passed on to the task that follows.
+Most handlers answer from memory: for them a task, its scheduling and a turn of the loop would
+cost more than the answer. While the first step runs, a `_FirstStep` stands for the current task,
+so that asyncio.timeout and TaskGroup work there; what they ask of it is passed on to the task
+that follows.
 """
 
 from __future__ import annotations
@@ -44,15 +45,13 @@ class _FirstStep:
 
 
 @types.coroutine
-def _rest(
-    coroutine: Coroutine[Any, Any, Result], waited: Any
-) -> Generator[Any, Any, Result]:
+def _rest(coroutine: Coroutine[Any, Any, Result], waited: object) -> Generator[Any, Any, Result]:
     while True:
         failure: BaseException | None = None
         value: Any = None
         try:
             value = yield waited
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - passed into the coroutine
             failure = error
         try:
             waited = coroutine.send(value) if failure is None else coroutine.throw(failure)

@@ -13,9 +13,7 @@ def default_code(status: int) -> int:
 class ApiError(MadangError):
     """Answer `status` with a body of `code`, `message` and the facts in `data`."""
 
-    def __init__(
-        self, status: int, message: str, code: int | None = None, **data: object
-    ) -> None:
+    def __init__(self, status: int, message: str, code: int | None = None, **data: object) -> None:
         super().__init__(message, **data)
         self.status = status
         self.code = default_code(status) if code is None else code

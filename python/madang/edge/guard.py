@@ -73,7 +73,7 @@ class Proxies:
         return any(parsed in network for network in self._networks)
 
     def client(self, address: str, forwarded_for: str | None) -> str:
-        """Return the nearest address that is no proxy of ours; `address` is the peer of the socket."""
+        """Return the nearest address that is no proxy of ours; `address` is the socket's peer."""
         if forwarded_for is None or not self.trusts(address):
             return address
         for hop in reversed(forwarded_for.split(",")):

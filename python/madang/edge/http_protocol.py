@@ -1,33 +1,32 @@
-"""HTTP/1.1 on one connection: parse with limits, answer in order, keep alive, upgrade.
+"""HTTP/1.1 on one connection: answer in order, keep alive, upgrade, end.
 
-Requests of one connection are handled one after another, so pipelined ones take effect in the order they
-were sent; while one waits, at most `pipelined_requests_max` parsed ones and one read are held and
-reading stops. Every state has a deadline that the server's sweep enforces.
-A refusal (bad syntax, a limit, a time-out) is answered, then input is discarded until the peer ends or
-the linger time-out passes, so that the answer is not lost to a reset.
+Requests of one connection are handled one after another, so pipelined ones take effect in the order
+they were sent. While one waits, what follows it is held: at most `pipelined_requests_max`
+requests and one read, then reading stops. Every phase has a deadline that the server's sweep
+enforces. A refusal (bad syntax, a limit, a time-out) is answered, then input is discarded until
+the peer ends or the linger time-out passes, so that the answer is not lost to a reset.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from enum import Enum, auto
 from typing import Any, Final
 
-import httptools
-
 from madang.edge import eager
 from madang.edge.errors import ApiError
-from madang.edge.request import Headers, Request
+from madang.edge.request import Request
+from madang.edge.request_reader import PIECE_BYTES, Incoming, RequestReader
 from madang.edge.response import Response, encode_head, error_response
 from madang.edge.state import ServerState
 from madang.edge.websocket_protocol import open_websocket
 
-PIECE_BYTES: Final = 16_384
-"""Bytes fed to the parser at a time, so that limits bind inside a large read."""
 _JOIN_BYTES_MAX: Final = 65_536
 _NEVER: Final = float("inf")
 _REQUEST_ID_BYTES_MAX: Final = 64
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(Enum):
@@ -49,26 +48,18 @@ class HttpProtocol(asyncio.Protocol):
         self._state = state
         self._settings = state.settings
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._reader = RequestReader(state.settings)
+        self._transport: asyncio.Transport
         self._phase = Phase.NEW
         self._address = ""
         self._admitted = False
-        self._begun = False
-        self._raw_bytes = 0
-        self._head_bytes = 0
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._in_body = False
-        self._refusal: ApiError | None = None
-        self._queue: deque[tuple[Request, bool, bool]] = deque()
+        self._queue: deque[Incoming] = deque()
         self._held = b""
-        self._busy = False
-        self._upgrading = False
+        self._busy = False  # a handler waits: nothing else is started
+        self._switching = False  # an upgrade is queued: what follows may not be HTTP
         self._writable = True
         self._reading = True
+        self._peer_ended = False
         self._ended = False
         self._task: asyncio.Task[Response] | None = None
 
@@ -80,20 +71,20 @@ class HttpProtocol(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self._address = str(name[0]) if isinstance(name, tuple) else "local"
         state = self._state
-        if state.draining or not state.admit(self._address):
-            self._refuse(ApiError(503, "too many connections, try again"))
-            state.protocols.add(self)
-            return
-        self._admitted = True
+        self._admitted = not state.draining and state.admit(self._address)
         state.protocols.add(self)
-        self.deadline_s = state.now_s + self._settings.header_timeout_ms / 1000
+        if self._admitted:
+            self._set_phase(Phase.NEW)
+        else:
+            self._refuse(ApiError(503, "too many connections, try again"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; a handler that waits goes on, its answer is dropped."""
         self._ended = True
         self._queue.clear()
         self._held = b""
-        self._state.protocols.discard(self)
+        if self._task is None:  # else the handler's deadline still needs the sweep
+            self._state.protocols.discard(self)
         if self._admitted:
             self._admitted = False
             self._state.leave(self._address)
@@ -102,16 +93,8 @@ class HttpProtocol(asyncio.Protocol):
         """Answer what was asked before the peer's end, then end."""
         if self._phase is Phase.LINGER:
             return False
-        waiting = self._busy or bool(self._queue)
-        if waiting:
-            last = self._queue[-1] if self._queue else None
-            if last is not None:
-                self._queue[-1] = (last[0], False, last[2])
-            self._held = b""
-            self._peer_done = True
-        return waiting
-
-    _peer_done = False
+        self._peer_ended = True
+        return self._busy or bool(self._queue)
 
     def pause_writing(self) -> None:
         """Stop reading while the peer does not take our answers."""
@@ -126,7 +109,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        if self._phase is Phase.LINGER or self._peer_done:
+        if self._phase is Phase.LINGER or self._peer_ended:
             return
         if self._held:
             self._held += data
@@ -152,53 +135,79 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_deadline(self, now_s: float) -> None:
         """Act on a time-out of the present phase."""
-        if not self._writable or self._phase is Phase.LINGER:
+        self.deadline_s = _NEVER
+        if self._task is not None and (self._writable or self._ended):
+            self._task.cancel()
+        elif not self._writable or self._phase is Phase.LINGER:
             self._state.counts["cut_connections"] += 1
             self._transport.abort()
-        elif self._phase is Phase.HANDLING:
-            self.deadline_s = _NEVER
-            if self._task is not None:
-                self._task.cancel()
         elif self._phase in (Phase.HEAD, Phase.BODY):
             self._refuse(ApiError(408, "the request did not arrive in time"))
         else:
-            self._end()
+            self._transport.close()
 
     def on_drain(self) -> None:
         """End now if nothing is under way; answers sent from here on say `connection: close`."""
         if self._phase in (Phase.IDLE, Phase.NEW) and not self._queue:
-            self._end()
+            self._transport.close()
 
     def abort(self) -> None:
-        """End at once."""
+        """End at once; a handler that waits is cancelled."""
+        if self._task is not None:
+            self._task.cancel()
         self._transport.abort()
 
     # reading
 
-    def _blocked(self) -> bool:
+    def _is_over(self) -> bool:
+        return self._ended or self._phase is Phase.LINGER or self._transport.is_closing()
+
+    def _is_blocked(self) -> bool:
         return (
             len(self._queue) >= self._settings.pipelined_requests_max
             or not self._writable
-            or self._upgrading
+            or self._switching
+            or self._reader.refusal is not None
         )
 
     def _feed(self, data: bytes) -> None:
+        """Parse and handle piece by piece; hold the rest where something must end first."""
         if self._phase in (Phase.IDLE, Phase.NEW):
             self._set_phase(Phase.HEAD)
         at = 0
         size = len(data)
         while at < size:
-            if self._phase is Phase.LINGER or self._ended or self._transport.is_closing():
-                return
-            if self._blocked():
+            if self._is_blocked():
                 self._hold(data[at:])
-                return
+                break
             piece = data if size <= PIECE_BYTES else data[at : at + PIECE_BYTES]
-            at += self._parse(piece)
-            if self._upgrading:
-                self._hold(data[at:])
-                self._pump()
+            at += self._reader.feed(piece)
+            complete = self._reader.complete
+            if complete:
+                self._reader.complete = []
+                self._queue.extend(complete)
+                if complete[-1].upgrading:
+                    self._switching = True
+                    self._hold(data[at:])
+                self._handle_queue()
+            if self._is_over():
                 return
+        self._after_feed()
+
+    def _after_feed(self) -> None:
+        reader = self._reader
+        if self._busy or self._queue:
+            return
+        if reader.refusal is not None:
+            self._refuse(reader.refusal)
+        elif reader.in_message:
+            if reader.in_body and self._phase is not Phase.BODY:
+                self._set_phase(Phase.BODY)
+            elif self._phase is Phase.IDLE:
+                self._set_phase(Phase.HEAD)
+            if reader.wants_continue:
+                reader.wants_continue = False
+                self._transport.write(_CONTINUE)
 
     def _hold(self, data: bytes) -> None:
         self._held = data
@@ -206,164 +215,57 @@ class HttpProtocol(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
 
-    def _parse(self, piece: bytes) -> int:
-        """Feed one piece; return how much of it was taken."""
-        self._begun = False
-        taken = len(piece)
-        try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade as stop:
-            taken = int(stop.args[0])
-        except httptools.HttpParserError:
-            if self._refusal is None:
-                self._refusal = ApiError(400, "this is not HTTP/1.1")
-        if not self._begun:
-            self._raw_bytes += taken
-            self._check_raw()
-        if self._refusal is not None and not self._busy:
-            self._refuse(self._refusal)
-        return taken
-
-    def _check_raw(self) -> None:
-        settings = self._settings
-        if self._phase is Phase.HEAD and self._raw_bytes > settings.header_bytes_max:
-            self._refusal = self._refusal or _header_too_large(settings.header_bytes_max)
-        elif self._phase is Phase.BODY and self._raw_bytes > 8 * (
-            settings.body_bytes_max + settings.header_bytes_max
-        ):
-            self._refusal = self._refusal or _body_too_large(settings.body_bytes_max)
-
-    # parser callbacks (httptools)
-
-    def on_message_begin(self) -> None:
-        """Start a request."""
-        self._begun = True
-        self._raw_bytes = 0
-        self._head_bytes = 0
-        self._url = b""
-        self._headers = {}
-        self._body = []
-        self._body_bytes = 0
-        self._in_body = False
-        if not self._busy and self._phase is Phase.IDLE:
-            self._set_phase(Phase.HEAD)
-
-    def on_url(self, url: bytes) -> None:
-        """Collect the request target."""
-        self._url += url
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one header (a trailer is counted and dropped)."""
-        self._count_head(len(name) + len(value) + 4)
-        if self._in_body:
-            return
-        key = name.lower()
-        headers = self._headers
-        if key in headers:
-            if key == b"host":
-                self._refusal = self._refusal or ApiError(400, "more than one Host header")
-            headers[key] += (b"; " if key == b"cookie" else b", ") + value
-        else:
-            headers[key] = value
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._settings.header_bytes_max and self._refusal is None:
-            self._refusal = _header_too_large(self._settings.header_bytes_max)
-
-    def on_headers_complete(self) -> None:
-        """Check what the headers promise before any of the body is taken."""
-        self._in_body = True
-        headers = self._headers
-        length = headers.get(b"content-length")
-        if self._refusal is not None:
-            return
-        if length is not None and int(length) > self._settings.body_bytes_max:
-            self._refusal = _body_too_large(self._settings.body_bytes_max)
-        elif b"host" not in headers and self._parser.get_http_version() != "1.0":
-            self._refusal = ApiError(400, "the Host header is missing")
-        elif length is not None or b"transfer-encoding" in headers:
-            if not self._busy:
-                self._set_phase(Phase.BODY)
-            expect = headers.get(b"expect")
-            if expect is not None:
-                self._expect(expect)
-
-    def _expect(self, value: bytes) -> None:
-        if value.lower() != b"100-continue":
-            self._refusal = ApiError(417, "only 100-continue can be expected")
-        elif not self._busy and not self._queue:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._settings.body_bytes_max:
-            self._refusal = self._refusal or _body_too_large(self._settings.body_bytes_max)
-            self._body = []
-        elif self._refusal is None:
-            self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        """Handle the request, or queue it behind the one that waits."""
-        if self._refusal is not None or self._ended or self._phase is Phase.LINGER:
-            return
-        parser = self._parser
-        target = self._url
-        if not target.startswith(b"/"):
-            target = _origin_form(target)
-        path, _, query = target.partition(b"?")
-        method = parser.get_method().decode("latin-1")
-        request = Request(method, path.decode("latin-1"), query, Headers(self._headers))
-        body = self._body
-        if body:
-            request.body = body[0] if len(body) == 1 else b"".join(body)
-        keep_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1"
-        upgrading = parser.should_upgrade()
-        self._upgrading = upgrading  # what follows may not be HTTP: handled when this feed ends
-        if self._busy or self._queue or upgrading:
-            self._queue.append((request, keep_alive, upgrading))
-        else:
-            self._handle(request, keep_alive, upgrading)
-
     # handling
 
-    def _handle(self, request: Request, keep_alive: bool, upgrading: bool) -> None:
+    def _handle_queue(self) -> None:
+        while self._queue and not self._busy and self._writable and not self._is_over():
+            incoming = self._queue.popleft()
+            request = incoming.request
+            self._identify(request)
+            if not incoming.upgrading:
+                self._call(request, incoming.keep_alive)
+            else:
+                self._switching = False
+                if not self._try_upgrade(request):
+                    self._call(request, keep_alive=False)
+
+    def _pump(self) -> None:
+        """Go on with what was queued and held."""
+        self._handle_queue()
+        if self._is_over():
+            return
+        if self._is_blocked():
+            self._after_feed()
+            return
+        if not self._reading:
+            held, self._held = self._held, b""
+            if held:
+                self._feed(held)
+            if not self._held and not self._is_over():
+                self._reading = True
+                self._transport.resume_reading()
+
+    def _identify(self, request: Request) -> None:
         state = self._state
         offered_id = request.headers.get("x-request-id")
-        request.id = (
-            offered_id
-            if offered_id is not None and _is_plain(offered_id)
-            else state.next_request_id()
-        )
-        forwarded_for = request.headers.get("x-forwarded-for")
-        request.peer = (
-            self._address
-            if forwarded_for is None
-            else state.proxies.client(self._address, forwarded_for)
-        )
+        if offered_id is not None and _is_plain(offered_id):
+            request.id = offered_id
+        else:
+            request.id = state.next_request_id()
+        request.peer = self._address
         request.query_fields_max = self._settings.query_fields_max
-        if upgrading:
-            self._upgrading = False
-            if self._try_upgrade(request):
-                return
-            keep_alive = False
-        self._call(request, keep_alive)
+        if self._settings.trusted_proxies:
+            forwarded_for = request.headers.get("x-forwarded-for")
+            request.peer = state.proxies.client(self._address, forwarded_for)
 
     def _call(self, request: Request, keep_alive: bool) -> None:
         state = self._state
         task: asyncio.Task[Response] | None = None
         try:
             outcome: Any = state.dispatcher.call(request)
-            if not isinstance(outcome, Response):
-                if state.in_flight >= self._settings.requests_in_flight_max:
-                    outcome.close()
-                    raise ApiError(503, "busy: nothing was done, try again").with_headers(
-                        ("retry-after", "1")
-                    )
-                outcome, task = eager.start(self._loop, outcome)
-        except Exception as error:  # outermost frame of a request
+            if type(outcome) is not Response:
+                outcome, task = self._begin(outcome)
+        except Exception as error:  # noqa: BLE001 - outermost frame of a request
             outcome = state.dispatcher.failed(request, error)
         if task is None:
             self._respond(request, outcome, keep_alive)
@@ -373,6 +275,17 @@ class HttpProtocol(asyncio.Protocol):
         self._task = task
         self._set_phase(Phase.HANDLING)
         task.add_done_callback(lambda done: self._on_done(done, request, keep_alive))
+
+    def _begin(
+        self, coroutine: Coroutine[Any, Any, Response]
+    ) -> tuple[Response | None, asyncio.Task[Response] | None]:
+        if self._state.in_flight >= self._settings.requests_in_flight_max:
+            coroutine.close()
+            self._state.counts["refused_requests_in_flight_max"] += 1
+            raise ApiError(503, "busy: nothing was done, try again").with_headers(
+                ("retry-after", "1")
+            )
+        return eager.start(self._loop, coroutine)
 
     def _on_done(self, task: asyncio.Task[Response], request: Request, keep_alive: bool) -> None:
         state = self._state
@@ -385,16 +298,16 @@ class HttpProtocol(asyncio.Protocol):
             )
         else:
             error = task.exception()
-            response = (
-                task.result() if error is None else state.dispatcher.failed(request, error)
-            )
-        if not self._ended:
-            self._respond(request, response, keep_alive)
-            self._pump()
+            response = task.result() if error is None else state.dispatcher.failed(request, error)
+        if self._ended:
+            state.protocols.discard(self)
+            return
+        self._respond(request, response, keep_alive)
+        self._pump()
 
     def _respond(self, request: Request, response: Response, keep_alive: bool) -> None:
         state = self._state
-        close = not keep_alive or state.draining or (self._peer_done and not self._queue)
+        close = not keep_alive or state.draining or (self._peer_ended and not self._queue)
         try:
             head = encode_head(response, state.date, request.id, close)
         except (ValueError, AttributeError, TypeError) as error:
@@ -409,28 +322,9 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
         if close:
-            self._end()
+            self._transport.close()
         else:
             self._set_phase(Phase.IDLE)
-
-    def _pump(self) -> None:
-        """Go on with what was queued and held."""
-        while self._queue and not self._busy and self._writable and not self._ended:
-            if self._phase is Phase.LINGER or self._transport.is_closing():
-                return
-            self._handle(*self._queue.popleft())
-        if self._busy or self._ended or self._transport.is_closing():
-            return
-        if self._refusal is not None:
-            self._refuse(self._refusal)
-            return
-        if not self._blocked() and not self._reading:
-            held, self._held = self._held, b""
-            if held:
-                self._feed(held)
-            if not self._held and not self._ended and not self._transport.is_closing():
-                self._reading = True
-                self._transport.resume_reading()
 
     def _try_upgrade(self, request: Request) -> bool:
         """Become a WebSocket, or answer why not; False where none was asked for here."""
@@ -442,68 +336,41 @@ class HttpProtocol(asyncio.Protocol):
             if route is None:
                 return False
             successor = open_websocket(state, request, route)
-        except Exception as error:  # outermost frame of a request
+        except Exception as error:  # noqa: BLE001 - outermost frame of a request
             self._respond(request, state.dispatcher.failed(request, error), keep_alive=False)
             return True
         state.responses[101] += 1
         state.protocols.discard(self)
         self._ended = True
+        self._admitted = False  # the successor counts the connection out
         rest, self._held = self._held, b""
         transport = self._transport
         transport.set_protocol(successor)
         successor.start(transport, self._address, rest)
-        self._admitted = False
         if not transport.is_closing():
             transport.resume_reading()
         return True
-
-    # endings
 
     def _refuse(self, error: ApiError) -> None:
         """Answer outside of a request, then let the peer finish."""
         state = self._state
         response = error_response(error)
         state.responses[error.status] += 1
-        self._refusal = None
-        self._transport.write(
-            encode_head(response, state.date, state.next_request_id(), close=True) + response.body
-        )
-        self._linger()
-
-    def _linger(self) -> None:
+        head = encode_head(response, state.date, state.next_request_id(), close=True)
+        transport = self._transport
+        transport.write(head + response.body)
         self._set_phase(Phase.LINGER)
         self._held = b""
         self._queue.clear()
         if not self._reading:
             self._reading = True
-            self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+            transport.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
         else:
-            self._transport.close()
-
-    def _end(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.close()
-
-
-def _header_too_large(limit: int) -> ApiError:
-    return ApiError(431, f"the request's head is larger than {limit} bytes")
-
-
-def _body_too_large(limit: int) -> ApiError:
-    return ApiError(413, f"the body is larger than {limit} bytes")
+            transport.close()
 
 
 def _is_plain(text: str) -> bool:
-    return 0 < len(text) <= _REQUEST_ID_BYTES_MAX and text.replace("-", "").isalnum() and text.isascii()
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Return path and query of an absolute target; anything else leads nowhere."""
-    try:
-        parsed = httptools.parse_url(target)
-    except httptools.HttpParserError:
-        return target
-    path = parsed.path or b"/"
-    return path + (b"?" + parsed.query if parsed.query else b"")
+    short = 0 < len(text) <= _REQUEST_ID_BYTES_MAX
+    return short and text.isascii() and text.replace("-", "").isalnum()

@@ -76,9 +76,7 @@ def _kinds(operation: Operation) -> list[Any]:
     return [kind for kind in kinds if kind is not None]
 
 
-def _operation(
-    route: Route, by_kind: dict[str, Any], components: dict[str, Any]
-) -> dict[str, Any]:
+def _operation(route: Route, by_kind: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
     operation = route.operation
     described: dict[str, Any] = {
         "operationId": _identifier(route),

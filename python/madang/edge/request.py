@@ -110,7 +110,7 @@ class Request:
             raise ApiError(422, f"query: {error}") from None
 
     def json(self, kind: type[Body]) -> Body:
-        """Return the body as `kind`: 415 not JSON by its type, 400 not JSON, 422 not of this shape."""
+        """Return the body as `kind`: 415 by its type, 400 not JSON, 422 not of this shape."""
         content_type = self.headers.get("content-type")
         if content_type is not None:
             media_type = content_type.partition(";")[0].strip().lower()

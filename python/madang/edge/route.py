@@ -1,4 +1,4 @@
-"""Routes: what is offered, who may call it, and what it takes and answers (the source of OpenAPI)."""
+"""Routes: what is offered, to whom, what it takes and answers (the source of OpenAPI)."""
 
 from __future__ import annotations
 

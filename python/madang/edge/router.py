@@ -61,7 +61,7 @@ class Router(Generic[Target]):
             self._fixed[template] = Match(node.methods, {})
 
     def match(self, path: str) -> Match[Target] | None:
-        """Return what a raw path (still percent-encoded) leads to; 400 where it cannot be decoded."""
+        """Return what a raw, percent-encoded path leads to; 400 where it cannot be decoded."""
         found = self._fixed.get(path)
         if found is not None:
             return found

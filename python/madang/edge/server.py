@@ -91,7 +91,10 @@ class Server:
             listener.close()
 
     def reload_certificate(self) -> None:
-        """Serve the certificate files as they are now; raises OSError or ssl.SSLError and keeps the old."""
+        """Serve the certificate files as they are now.
+
+        Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
+        """
         if self._certificate is not None:
             self._certificate.changed()
             self._certificate.reload()
@@ -143,7 +146,8 @@ class Server:
             protocol.on_drain()
             if at % pace == pace - 1 and loop.time() < until_s:
                 await asyncio.sleep(0.02)
-        while (state.protocols or state.in_flight) and loop.time() < until_s:
+        # two counts that any connection may change, looked at for a short while
+        while (state.protocols or state.in_flight) and loop.time() < until_s:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return not state.protocols and not state.in_flight
 

@@ -26,7 +26,9 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
-def system_routes(application: Application, state_of: Callable[[], ServerState]) -> tuple[Route, ...]:
+def system_routes(
+    application: Application, state_of: Callable[[], ServerState]
+) -> tuple[Route, ...]:
     """Return the edge's own routes for an application."""
 
     def healthz(_: Request) -> Response:
@@ -42,36 +44,55 @@ def system_routes(application: Application, state_of: Callable[[], ServerState])
             families.extend(application.metrics())
         return Response(200, render_metrics(families), _METRICS_TYPE)
 
-    documents: dict[str, bytes] = {}
-
-    def document(name: str) -> bytes:
-        if not documents:  # built when first asked for: a worker's start does not pay for it
-            described = build_openapi(application, own)
-            documents["openapi"] = msgspec.json.encode(described)
-            documents["docs"] = render_docs(described)
-        return documents[name]
-
-    def openapi(_: Request) -> Response:
-        return Response(200, document("openapi"), JSON)
-
-    def docs(_: Request) -> Response:
-        headers = (("content-security-policy", DOCS_POLICY), ("x-frame-options", "DENY"))
-        return Response(200, document("docs"), "text/html; charset=utf-8", headers)
-
-    def route(path: str, handler: Handler, summary: str, answer: object, kind: str) -> Route:
-        operation = Operation(
-            summary, ("system",), responses={200: answer}, content_type=kind
-        )
-        return Route("GET", path, handler, Role.PUBLIC, operation)
-
+    documents = _Documents(application)
     own = (
-        route("/healthz", healthz, "Is this worker taking requests?", Health, JSON),
-        route("/readyz", healthz, "Is this worker ready?", Health, JSON),
-        route("/metrics", metrics, "Metrics of this worker", str, _METRICS_TYPE),
-        route("/openapi.json", openapi, "This document", dict, JSON),
-        route("/docs", docs, "This document for people", str, "text/html; charset=utf-8"),
+        _route("/healthz", healthz, "Is this worker taking requests?", Health, JSON),
+        _route("/readyz", healthz, "Is this worker ready?", Health, JSON),
+        _route("/metrics", metrics, "Metrics of this worker", str, _METRICS_TYPE),
+        _route("/openapi.json", documents.answer_openapi, "This document", dict, JSON),
+        _route(
+            "/docs",
+            documents.answer_docs,
+            "This document for people",
+            str,
+            "text/html; charset=utf-8",
+        ),
     )
+    documents.own_routes = own
     return own
+
+
+def _route(path: str, handler: Handler, summary: str, answer: object, kind: str) -> Route:
+    operation = Operation(summary, ("system",), responses={200: answer}, content_type=kind)
+    return Route("GET", path, handler, Role.PUBLIC, operation)
+
+
+class _Documents:
+    """OpenAPI and its page, built when first asked for: a worker's start does not pay for them."""
+
+    def __init__(self, application: Application) -> None:
+        self.own_routes: tuple[Route, ...] = ()
+        self._application = application
+        self._openapi = b""
+        self._docs = b""
+
+    def _build(self) -> None:
+        described = build_openapi(self._application, self.own_routes)
+        self._openapi = msgspec.json.encode(described)
+        self._docs = render_docs(described)
+
+    def answer_openapi(self, _: Request) -> Response:
+        """Return the document."""
+        if not self._openapi:
+            self._build()
+        return Response(200, self._openapi, JSON)
+
+    def answer_docs(self, _: Request) -> Response:
+        """Return the page."""
+        if not self._docs:
+            self._build()
+        headers = (("content-security-policy", DOCS_POLICY), ("x-frame-options", "DENY"))
+        return Response(200, self._docs, "text/html; charset=utf-8", headers)
 
 
 def edge_metrics(state: ServerState) -> Iterable[Metric]:

@@ -1,4 +1,4 @@
-"""The TLS context of a worker; a new certificate takes effect for new connections, without a restart."""
+"""The TLS context of a worker; a new certificate serves new connections without a restart."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ class Certificate:
         return True
 
     def reload(self) -> None:
-        """Serve the files as they are; raises OSError or ssl.SSLError and keeps the old pair if they do not fit."""
+        """Serve the files as they are.
+
+        Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
+        """
         self._load()
         self.context.load_cert_chain(self._cert, self._key)

@@ -1,7 +1,7 @@
 """A WebSocket on one connection: frames in, session called, frames of the outbox out.
 
-Every wait has a deadline: authentication, the next ping, its pong, the answer to a close frame. A peer
-that floods, breaks the protocol, or is silent is told a close code and cut soon after.
+Every wait has a deadline: authentication, the next ping, its pong, the answer to a close frame. A
+peer that floods, breaks the protocol, or is silent is told a close code and cut soon after.
 `on_close` of the session is called exactly once, when the transport has ended.
 """
 
@@ -38,7 +38,7 @@ _PING: Final = encode_frame(Opcode.PING, b"")
 def open_websocket(
     state: ServerState, request: Request, route: WebSocketRoute
 ) -> WebSocketProtocol:
-    """Check handshake, role and origin and open the session; raises ApiError in place of the 101."""
+    """Check handshake, role and origin, open the session; ApiError in place of the 101."""
     try:
         accept = check_handshake(request.method, request.headers.get)
     except HandshakeError as error:
@@ -127,7 +127,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._send_close()
 
     def _send_close(self) -> None:
-        assert self._transport is not None and self._closing is not None
+        assert self._transport is not None
+        assert self._closing is not None
         self._transport.write(encode_close(*self._closing))
         self._plan(self._settings.close_timeout_ms)
 

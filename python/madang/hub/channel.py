@@ -1,8 +1,8 @@
-"""A channel: one sequence of publications and who listens to it. Pure but for calling its subscribers.
+"""A channel: one sequence of publications and who listens to it.
 
-Invariant: a subscriber gets every publication after the position it subscribed at, in order, each once,
-or is disconnected with a code that says to come back. Publications at or before `last`, or of an older
-epoch, are repeats of the bus and are dropped and counted.
+Invariant: a subscriber gets every publication after the position it subscribed at, in order, each
+once, or is disconnected with a code that says to come back. Publications at or before `last`, or
+of an older epoch, are repeats of the bus and are dropped and counted.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ class Subscriber(Protocol):
 
 
 class Recovery(NamedTuple):
-    """What a subscription begins with: `recovered` is False where a position was given and history
-    cannot fill the whole gap; then nothing of the gap is sent and the client must load the state anew."""
+    """What a subscription begins with.
+
+    `recovered` is False where a position was given and history cannot fill the whole gap; then
+    nothing of the gap is sent and the client must load the state anew.
+    """
 
     recovered: bool
     position: Position | None

@@ -1,7 +1,8 @@
 """One client's connection as applications see it: send, subscribe, close.
 
-Invariant: `send` never blocks and never grows beyond the outbox budget; a connection that cannot keep up
-is closed with SLOW_CONSUMER and counted. Once `closed`, nothing more is queued and it is in no channel.
+Invariant: `send` never blocks and never grows beyond the outbox budget; a connection that cannot
+keep up is closed with SLOW_CONSUMER and counted. Once `closed`, nothing more is queued and it is
+in no channel.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ class Session(Protocol):
 class Connection:
     """A client of this worker.
 
-    `authenticated` is False at first on a route that authenticates inside; the session sets it, or the
-    edge closes the connection at its authentication time-out. `dialect` chooses the encoding of publications.
+    `authenticated` is False at first on a route that authenticates inside; the session sets it,
+    or the edge closes the connection at its authentication time-out. `dialect` chooses the
+    encoding of publications.
     """
 
     __slots__ = (
@@ -88,7 +90,7 @@ class Connection:
         return self._outbox.bytes_waiting
 
     def send(self, payload: bytes, binary: bool = False) -> None:
-        """Queue one message; it leaves at the end of this turn of the loop, behind what waits already."""
+        """Queue one message; it leaves at the end of this turn of the loop."""
         if not self.closed and not self.deliver(encode_message(payload, binary), 0):
             self.overflow()
 
@@ -138,8 +140,8 @@ class Connection:
     def subscribe(self, channel: Channel, since: Position | None = None) -> Recovery:
         """Join a channel; with `since` everything after it is sent first, complete or not at all.
 
-        To answer the client before the missed messages, look with `channel.recover(since)` and send first.
-        Raises TooManyChannelsError.
+        To answer the client before the missed messages, look with `channel.recover(since)` and
+        send first. Raises TooManyChannelsError.
         """
         if self.closed:
             return Recovery(False, channel.position, ())

@@ -1,8 +1,8 @@
 """When outboxes are written: one write per connection per flush.
 
-Window 0 means the end of this turn of the loop. A wider window goes out at once while it is quiet and
-is then held until the window since its last flush has passed, so load widens it and silence does not
-delay. A connection leaves with the shortest window among its waiting frames.
+Window 0 means the end of this turn of the loop. A wider window goes out at once while it is quiet
+and is then held until the window since its last flush has passed, so load widens it and silence
+does not delay. A connection leaves with the shortest window among its waiting frames.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Flusher:
         self.flushes = 0
 
     def mark(self, connection: Flushable, window_ms: int) -> None:
-        """Flush `connection` within the window; called only when that is sooner than already planned."""
+        """Flush within the window; called only when that is sooner than already planned."""
         connection.pending_window_ms = window_ms
         bucket = self._buckets.get(window_ms)
         if bucket is None:

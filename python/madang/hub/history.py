@@ -1,7 +1,8 @@
 """Positions, publications and the bounded history of one channel. Pure.
 
-Invariant: while `floor` is known, the ring holds every publication after `floor` up to `last`, without a
-gap; so a recovery is complete or it is refused. Offsets rise but need not be consecutive.
+Invariant: while `floor` is known, the ring holds every publication after `floor` up to `last`,
+without a gap; so a recovery is complete or it is refused. Offsets rise but need not be
+consecutive.
 """
 
 from __future__ import annotations

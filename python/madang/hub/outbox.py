@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Outbox:
-    """A bounded list of ready frames. Invariant: `bytes_waiting` is the sum of its frames, at most the budget."""
+    """A bounded list of ready frames; `bytes_waiting` is their sum, at most the budget."""
 
     __slots__ = ("_budget", "_frames", "bytes_waiting")
 
@@ -23,7 +23,7 @@ class Outbox:
         return True
 
     def take(self) -> bytes:
-        """Return everything that waits as one piece, and forget it; a single frame is not copied."""
+        """Return all that waits as one piece and forget it; a single frame is not copied."""
         frames = self._frames
         if len(frames) == 1:
             data = frames[0]

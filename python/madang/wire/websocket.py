@@ -1,10 +1,10 @@
 """WebSocket frames and handshake (RFC 6455) of a server, sans-IO.
 
-Bytes go in with `Decoder.feed`, events come out of `Decoder.next_event`, and `encode_*` return bytes
-that may be shared by any number of connections, because a server's frames are not masked.
+Bytes go in with `Decoder.feed`, events come out of `Decoder.next_event`, and `encode_*` return
+bytes that may be shared by any number of connections, because a server's frames are not masked.
 Invariant: nothing larger than `message_bytes_max` is ever held, whatever the peer announces; a
-violation raises `WebSocketError` with the close code to send, after which the decoder is not fed again.
-Extensions (permessage-deflate) are declined: the reserved bits must be 0.
+violation raises `WebSocketError` with the close code to send, after which the decoder is not fed
+again. Extensions (permessage-deflate) are declined: the reserved bits must be 0.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class WebSocketError(MadangError):
 
 
 CONTROL_BYTES_MAX: Final = 125
+FRAGMENTS_MAX: Final = 1_024
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _SHORT_HEADS: Final = {
@@ -115,7 +116,16 @@ class _Frozen(msgspec.Struct, frozen=True, array_like=True):
 class Decoder:
     """Reads a client's frames, joins fragments, checks everything; one per connection."""
 
-    __slots__ = ("_at", "_buffer", "_fragment_bytes", "_fragments", "_limit", "_need", "_opcode", "_utf8")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_fragment_bytes",
+        "_fragments",
+        "_limit",
+        "_need",
+        "_opcode",
+        "_utf8",
+    )
 
     def __init__(self, message_bytes_max: int) -> None:
         self._limit = message_bytes_max
@@ -166,7 +176,7 @@ class Decoder:
         return None
 
     def _parse_head(self, buffer: bytearray, at: int) -> tuple[Opcode, int, int]:
-        """Return opcode, where the mask starts (0: the head is not here yet, `_need` says how much) and size."""
+        """Return opcode, where the mask starts, and size; 0: the head is not here, see `_need`."""
         first = buffer[at]
         second = buffer[at + 1]
         if first & _RESERVED:
@@ -223,11 +233,10 @@ class Decoder:
                 self._utf8.decode(payload, final)
             except UnicodeDecodeError:
                 raise WebSocketError(CloseCode.INVALID_PAYLOAD, "text is not UTF-8") from None
-        if payload:  # empty fragments are legal and must not pile up
-            self._fragments.append(payload)
-            self._fragment_bytes += len(payload)
-            if len(self._fragments) >= 64:
-                self._fragments = [b"".join(self._fragments)]
+        self._fragments.append(payload)
+        self._fragment_bytes += len(payload)
+        if len(self._fragments) > FRAGMENTS_MAX:
+            raise WebSocketError(CloseCode.POLICY_VIOLATION, "too many fragments")
         if not final:
             return None
         message = b"".join(self._fragments)
