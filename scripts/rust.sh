@@ -26,13 +26,11 @@ wheel() { # PYTHON FOLDER
 
 case "$1" in
 lint)
-    for manifest in crates/*/Cargo.toml; do
-        cargo fmt --manifest-path "$manifest" --check
-        cargo clippy --quiet --all-targets --manifest-path "$manifest" -- --deny warnings
-    done
+    cargo fmt --all --check
+    cargo clippy --quiet --workspace --all-targets -- --deny warnings
     ;;
 test)
-    cargo test --quiet --manifest-path crates/engine/Cargo.toml
+    cargo test --quiet --package madang-engine
     ;;
 install)
     folder=$(mktemp -d)
