@@ -430,12 +430,14 @@ async def closing_sends_what_is_queued_and_ends_what_waits(ground: Ground) -> No
     assert await one.wait_for_server("hold", 5000)
     await until(lambda: one.interested("n"))
     answer = asyncio.ensure_future(one.request("hold", b"", 5000))
+    waiting = asyncio.ensure_future(one.wait_for_server("nobody", 60_000))
     for _ in range(16):
         one.publish("n", bytes(64 * 1024))
     await until(lambda: bool(held))
     await one.close()
     with pytest.raises(PeerLost):
         await answer
+    assert not await waiting
     await until(lambda: len(inbox.items) == 16 and not two.peers())
     with pytest.raises(BusClosed):
         one.publish("n", b"")

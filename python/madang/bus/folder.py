@@ -74,10 +74,10 @@ class SocketFolder:
         path = self.path(name)
         try:
             with self._lock():
-                if _is_dead(path):
+                if path.is_socket() and _is_dead(path):
                     path.unlink()
                     return True
-        except (FolderBusy, FileNotFoundError):
+        except (FolderBusy, OSError):  # busy, gone, or not ours to judge
             pass
         return False
 

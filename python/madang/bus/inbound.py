@@ -188,5 +188,5 @@ class Inbound:
             self._peering.establish(link)
 
     def _on_close(self, link: PeerLink, number: int, subject: str, payload: bytes) -> None:
-        reason = CloseReason(number) if number in CloseReason._value2member_map_ else None
+        reason = next((known for known in CloseReason if known == number), None)
         self._peering.hung_up(link, reason)

@@ -267,6 +267,10 @@ class Peering:
             if link.wire is not None:
                 (link.wire.abort if abort else link.wire.close)()
             self._forget(link, None)
+        for waiting in self._waiting.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_result(False)
 
     # -- output
 

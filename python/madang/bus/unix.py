@@ -205,6 +205,7 @@ class UnixMesh:
             if isinstance(error, ConnectionRefusedError):
                 self._folder.remove_stale(name)
             self._delays.pop(name, None)
+            # Nobody to dial again: a successor will dial us.
             self._peering.gone(link, CloseReason.REPLACED)
         except OSError:
             self._peering.gone(link)
