@@ -68,9 +68,9 @@ def test_the_code_map_names_every_layer() -> None:
     assert {layer for layer in layers if f"`{layer}/`" not in text} == set()
 
 
-def test_decisions_are_numbered_without_gaps_and_have_a_status() -> None:
+def test_every_decision_has_a_number_of_its_own_and_a_status() -> None:
     decisions = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
-    numbers = [int(path.name[:4]) for path in decisions]
-    assert numbers == list(range(len(numbers)))
+    numbers = [path.name[:4] for path in decisions]
+    assert len(set(numbers)) == len(numbers)
     silent = [path.name for path in decisions if "- Status: " not in path.read_text("utf-8")]
     assert silent == []
