@@ -90,3 +90,7 @@ def main() -> None:
     except MadangError as error:
         sys.stderr.write(f"madang: {error}\n")
         raise SystemExit(EXIT_FAILED) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,13 @@ RECENT_EVENTS_MAX ORDER events of all accounts and knows, per account, from wher
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from enum import IntEnum
 
 from madang.wire.events import (
     HEADER,
     HEADER_BYTES,
     ORDER_EXTRA,
+    TRADE_BODY,
     TRANSFER_BODY,
     EventKind,
     Order,
@@ -27,13 +29,20 @@ CHANGES_MAX = 200_000
 _ORDER_AT = HEADER_BYTES + ORDER_EXTRA.size
 
 
+class Liquidity(IntEnum):
+    """Which side of a trade a fill was."""
+
+    MAKER = 1
+    TAKER = 2
+
+
 class Changes:
     """Rows waiting to be written, up to log sequence `sequence`."""
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
         self.orders: dict[int, bytes] = {}
-        self.fills: list[bytes] = []
+        self.fills: list[tuple[bytes, int]] = []
         self.transfers: list[bytes] = []
 
     def __len__(self) -> int:
@@ -53,16 +62,18 @@ class Changes:
             if record[4:8] == wanted
         }
 
-    def add_order(self, order_id: int, record: bytes, filled: bool) -> None:
+    def add_order(self, order_id: int, record: bytes) -> None:
         """Note an ORDER event."""
         self.orders[order_id] = record
-        if filled:
-            self.fills.append(record)
+
+    def add_fill(self, record: bytes, aggressor: int) -> None:
+        """Note the fill of an ORDER event; `aggressor` is the side that took."""
+        self.fills.append((record, aggressor))
 
     def fill_rows(self) -> list[dict[str, object]]:
         """Return a row for every fill."""
         rows: list[dict[str, object]] = []
-        for record in self.fills:
+        for record, aggressor in self.fills:
             update = parse_order_update(record)
             order = update.order
             rows.append(
@@ -75,6 +86,7 @@ class Changes:
                     "order_id": order.order_id,
                     "instrument": order.instrument,
                     "side": order.side,
+                    "liquidity": Liquidity.TAKER if order.side == aggressor else Liquidity.MAKER,
                     "order_status": order.status,
                     "price": update.fill_price,
                     "quantity": update.fill_quantity,
@@ -137,6 +149,7 @@ class RecentEvents:
 
 def collect(events: bytes, changes: Changes | None, recent: RecentEvents) -> None:
     """Sort one batch's events into `changes` (None: SQL has them already) and `recent`."""
+    aggressor = 0
     for kind, offset, length in split_records(events):
         if kind == EventKind.ORDER:
             record = events[offset : offset + length]
@@ -144,8 +157,11 @@ def collect(events: bytes, changes: Changes | None, recent: RecentEvents) -> Non
             recent.add(account, int.from_bytes(record[24:32], "little"), record)
             if changes is not None:
                 order_id = int.from_bytes(record[_ORDER_AT : _ORDER_AT + 8], "little")
-                filled = record[HEADER_BYTES + 8 : HEADER_BYTES + 16] != _NOTHING
-                changes.add_order(order_id, record, filled)
+                changes.add_order(order_id, record)
+                if record[HEADER_BYTES + 8 : HEADER_BYTES + 16] != _NOTHING:
+                    changes.add_fill(record, aggressor)
+        elif kind == EventKind.TRADE:
+            aggressor = TRADE_BODY.unpack_from(events, offset + HEADER_BYTES)[1]
         elif kind == EventKind.TRANSFER and changes is not None:
             changes.transfers.append(events[offset : offset + length])
 

@@ -40,7 +40,8 @@ fills = sa.Table(
         sa.Column(name, sa.BigInteger)
         for name in (
             "sequence", "now_ns", "trade_id", "account", "order_id", "instrument", "side",
-            "order_status", "price", "quantity", "position_quantity", "cumulative_quantity",
+            "liquidity", "order_status", "price", "quantity", "position_quantity",
+            "cumulative_quantity",
         )
     ),
 )  # fmt: skip

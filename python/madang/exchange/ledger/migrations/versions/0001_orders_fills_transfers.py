@@ -50,6 +50,7 @@ def upgrade() -> None:
             )
         ),
         sa.Column("side", sa.SmallInteger, nullable=False),
+        sa.Column("liquidity", sa.SmallInteger, nullable=False),
         sa.Column("order_status", sa.SmallInteger, nullable=False),
     )  # fmt: skip
     op.create_index("fills_by_account", "fills", ["account", "now_ns"])

@@ -1,0 +1,1 @@
+"""Seeded faults on real processes, checked by what clients were told."""
