@@ -90,7 +90,7 @@ class Cluster:
     def replaced(self, name: str, pid: int) -> bool:
         """Whether `name` is ready as another process than `pid`."""
         row = self.row(name)
-        return row["state"] == "ready" and row["pid"] != pid
+        return bool(row["state"] == "ready" and row["pid"] != pid)
 
     def helper(self, name: str) -> int:
         """Return the pid of the template or the logger."""

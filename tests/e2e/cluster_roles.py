@@ -14,6 +14,25 @@ from pathlib import Path
 from madang.cluster.process import Process
 
 
+def say(line: str) -> None:
+    """Write one line to the log."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def hang() -> None:
+    """Hold the event loop."""
+    say("hanging")
+    time.sleep(60)
+
+
+def start_sleepers() -> list[int]:
+    """Start two processes that ignore SIGTERM, the second in a session of its own."""
+    code = "import time, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    arguments = [sys.executable, "-c", code]
+    return [subprocess.Popen(arguments, start_new_session=own).pid for own in (False, True)]
+
+
 async def idle(process: Process) -> None:
     """Be ready and wait."""
     process.ready()
@@ -37,7 +56,7 @@ async def answer(process: Process) -> None:
             client.setblocking(False)
             word = await loop.sock_recv(client, 64)
             if word == b"hang\n":
-                time.sleep(60)
+                hang()
             await loop.sock_sendall(client, str(os.getpid()).encode())
 
     def take(port: str, listener: socket.socket) -> None:
@@ -54,19 +73,19 @@ async def answer(process: Process) -> None:
     own.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=1)
-    print("stopped gracefully", flush=True)
+    say("stopped gracefully")
 
 
 async def crash(process: Process) -> None:
     """Say why, and die."""
-    print("the disk is on fire", flush=True)
+    say("the disk is on fire")
     raise SystemExit(7)
 
 
 async def crash_later(process: Process) -> None:
     """Serve well the first time, then die at every start."""
     if process.incarnation > 1:
-        print("the disk is on fire", flush=True)
+        say("the disk is on fire")
         raise SystemExit(7)
     await idle(process)
 
@@ -81,12 +100,8 @@ async def deaf(process: Process) -> None:
 
 async def parent(process: Process) -> None:
     """Have a child in our process group and one that left it; write down who they are."""
-    code = "import time, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    arguments = [sys.executable, "-c", code]
-    near = subprocess.Popen(arguments)
-    far = subprocess.Popen(arguments, start_new_session=True)
-    path = Path(str(process.options["file"]))
-    path.write_text(f"{near.pid} {far.pid}")
+    near, far = start_sleepers()
+    Path(str(process.options["file"])).write_text(f"{near} {far}")
     await idle(process)
 
 
@@ -95,7 +110,7 @@ async def talk(process: Process) -> None:
     line = ("x" * 99 + "\n") * 1_000
     for _ in range(500):
         sys.stdout.write(line)
-    print("the last line", flush=True)
+    say("the last line")
     await idle(process)
 
 
@@ -125,6 +140,6 @@ async def count(process: Process) -> None:
     process.ready()
     number = 0
     while not process.stopping:
-        print(number, flush=True)
+        say(str(number))
         number += 1
         await asyncio.sleep(0.001)

@@ -137,7 +137,7 @@ def test_the_next_start_ends_what_a_killed_supervisor_left(tmp_path: Path) -> No
         with cluster(tmp_path, roles) as second:
             second.wait_ready()
             assert left not in first.living()
-            assert f"ended leftovers of an earlier supervisor\", \"groups\": [{left}]" in second.log(
+            assert f'ended leftovers of an earlier supervisor", "groups": [{left}]' in second.log(
                 "madang"
             )
             assert second.row("venue")["state"] == "ready"

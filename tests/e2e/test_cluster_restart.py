@@ -79,6 +79,7 @@ def test_a_hung_worker_is_bypassed_then_ended_with_its_stack_in_the_log(tmp_path
         address = running.wait_ready()["http"]
         with socket.create_connection(address) as client:
             client.sendall(b"hang\n")
+            until(lambda: "hanging" in running.log("worker"))
             waiting = [socket.create_connection(address, timeout=3) for _ in range(24)]
             answers = []
             for other in waiting:
@@ -95,7 +96,11 @@ def test_a_hung_worker_is_bypassed_then_ended_with_its_stack_in_the_log(tmp_path
         assert running.row(name)["last_exit"] == "hung: no heartbeat for 4000 ms (SIGABRT)"
         until(lambda: "in reply" in running.log("worker"))
         assert "Fatal Python error: Aborted" in running.log("worker")
-        until(lambda: {ask(address) for _ in range(20)} == {running.pid(f"worker-{s}") for s in (0, 1)})
+        until(
+            lambda: (
+                {ask(address) for _ in range(20)} == {running.pid(f"worker-{s}") for s in (0, 1)}
+            )
+        )
 
 
 def test_a_stopped_process_is_killed_and_replaced(tmp_path: Path) -> None:
@@ -156,3 +161,18 @@ def test_a_preload_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     with cluster(tmp_path, roles) as running:
         running.wait_ready()
         assert "cannot import no.such.module" in running.log("madang")
+
+
+def test_a_supervisor_that_was_held_up_blames_nobody(tmp_path: Path) -> None:
+    watchdog = {"heartbeat_ms": 50, "stall_ms": 200, "abort_ms": 400, "kill_ms": 200}
+    with cluster(tmp_path, [role("venue", "idle")], watchdog=watchdog) as running:
+        running.wait_ready()
+        pid = running.pid("venue")
+        os.kill(running.process.pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP)
+        threading.Event().wait(1.2)
+        os.kill(running.process.pid, signal.SIGCONT)
+        until(lambda: "the supervisor was held up" in running.log("madang"))
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: running.row("venue")["state"] == "ready")
+        assert (running.pid("venue"), running.row("venue")["restarts"]) == (pid, 0)

@@ -1,1 +1,4 @@
-"""Processes: who runs, when it is restarted, which sockets it inherits. Knows nothing of what they do."""
+"""Processes: who runs, when it is restarted, which sockets it inherits.
+
+Knows nothing of what the processes do.
+"""

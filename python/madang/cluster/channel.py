@@ -30,8 +30,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
-    """Send one message. Raises BlockingIOError when the other side does not read, ChannelClosed
-    when it is gone, ValueError when the message is too large.
+    """Send one message.
+
+    Raises BlockingIOError when the other side does not read, ChannelClosed when it is gone,
+    ValueError when the message is too large.
     """
     packet = json.dumps(message, separators=(",", ":")).encode()
     if len(packet) > MESSAGE_BYTES_MAX or len(descriptors) > DESCRIPTORS_MAX:
@@ -44,8 +46,9 @@ def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) 
 
 
 def receive(end: socket.socket) -> tuple[dict[str, object], list[int]]:
-    """Return the next message and its descriptors (close-on-exec). Raises BlockingIOError when
-    there is none on a non-blocking end, ChannelClosed at end-of-file.
+    """Return the next message and its descriptors, which are close-on-exec.
+
+    Raises BlockingIOError when there is none on a non-blocking end, ChannelClosed at end-of-file.
     """
     flags = socket.MSG_CMSG_CLOEXEC
     try:

@@ -59,7 +59,8 @@ def decode_spec(table: dict[str, object]) -> ChildSpec:
     fields = dict(table)
     identity = fields.pop("identity")
     ports = fields.pop("ports")
-    assert isinstance(identity, dict) and isinstance(ports, list)
+    assert isinstance(identity, dict)
+    assert isinstance(ports, list)
     return ChildSpec(identity=Identity(**identity), ports=tuple(ports), **fields)  # type: ignore[arg-type]
 
 
@@ -74,7 +75,9 @@ def run(spec: ChildSpec, descriptors: list[int]) -> NoReturn:
         code = 0
     except SystemExit as request:
         code = request.code if isinstance(request.code, int) else EXIT_FAILED
-    except BaseException:
+        if isinstance(request.code, str):
+            sys.stderr.write(request.code + "\n")
+    except BaseException:  # noqa: BLE001  the last line of the process: say it, exit with a code
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -89,8 +92,8 @@ def _enter(spec: ChildSpec, output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     faulthandler.enable(file=2, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linux.set_name(spec.identity.name)

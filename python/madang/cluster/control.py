@@ -96,7 +96,7 @@ class ControlServer:
         self.listener.listen(CONNECTIONS_MAX)
 
     def accept(self) -> tuple[socket.socket | None, socket.socket | None]:
-        """Return the new connection, and the oldest one that had to go for it (both may be None)."""
+        """Return the new connection, and the oldest if that had to go for it; each may be None."""
         try:
             client, _ = self.listener.accept()
         except OSError:

@@ -55,7 +55,8 @@ def stat_fields(pid: int) -> list[str] | None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when `pid` started, in ticks since boot: with the pid it names a process for good.
+    """Return when `pid` started, in ticks since boot: both together name a process for good.
+
     A zombie counts as gone.
     """
     fields = stat_fields(pid)

@@ -42,6 +42,7 @@ class Terminal:
         self._dropped_bytes = 0
 
     def write(self, lines: bytes) -> None:
+        """Show `lines` when the terminal takes them; over the backlog they are counted."""
         if len(self._backlog) + len(lines) > TERMINAL_BACKLOG_BYTES:
             self._dropped_bytes += len(lines)
             return
@@ -93,16 +94,20 @@ class Logger:
             for key, _ in self._selector.select(None if self._orphaned_at is None else 0.25):
                 callback: Callable[[], None] = key.data
                 callback()
-            if self._orphaned_at is not None:
-                if time.monotonic() - self._orphaned_at > ORPHAN_LIMIT_S:
-                    end_leftovers(self._runtime_dir, self._supervisor)
-                    self._finishing = True
+            if self._is_overdue():
+                end_leftovers(self._runtime_dir, self._supervisor)
+                self._finishing = True
         for name in list(self._streams):
             self._drain(name)
             _, lines, file = self._streams[name]
             self._write(file, lines.finish(_stamp()))
         if self._terminal is not None:
             self._flush_terminal()
+
+    def _is_overdue(self) -> bool:
+        """Whether the supervisor has been dead for longer than its children may be alive."""
+        orphaned_at = self._orphaned_at
+        return orphaned_at is not None and time.monotonic() - orphaned_at > ORPHAN_LIMIT_S
 
     def _receive(self) -> None:
         try:

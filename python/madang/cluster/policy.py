@@ -1,9 +1,9 @@
-"""The life of one instance as a table: `(state, event, now) -> (state, actions)`.
+r"""The life of one instance as a table: `(state, event, now) -> (state, actions)`.
 
 Pure: no clock, no random, no process. The supervisor feeds events and carries the actions out.
 
     IDLE -> STARTING -> READY <-> STALLED -> ABORTING      (silent, then ended by force)
-               \\_________\\________\\___________\\__ exit: STARTING again, BACKOFF, or ERRORED
+               \_________\_________\__________\__ exit: STARTING again, BACKOFF, or ERRORED
     any -> STOPPING -> STOPPED
 
 Invariants: an instance is admitted to new connections exactly while READY; SPAWN is asked for only
@@ -96,7 +96,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process ended, or could not be made; `jitter` is 0 to JITTER_SCALE, chosen by the caller."""
+    """The process ended, or could not be made; the caller draws `jitter`, 0 to JITTER_SCALE."""
 
     reason: str
     jitter: int
@@ -154,8 +154,9 @@ def deadline_ns(instance: Instance, limits: Limits) -> int | None:
 
 
 def backoff_ns(failures: int, jitter: int, limits: Limits) -> int:
-    """Return the wait before the restart after `failures` short runs in a row: 0 for the first,
-    then doubling to the limit, of which the upper half is spread by `jitter`.
+    """Return the wait before the restart after `failures` short runs in a row.
+
+    0 after the first, then doubling to the limit; `jitter` spreads the upper half.
     """
     if failures <= 1:
         return 0

@@ -17,8 +17,9 @@ Notify = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this process is: instance `name` of application `role`, at `slot`; `incarnation` counts
-    the processes that the slot has had.
+    """Who this process is: instance `name` of application `role`, at `slot`.
+
+    `incarnation` counts the processes that the slot has had.
     """
 
     name: str
@@ -39,8 +40,10 @@ class Surroundings:
 
 
 class Process:
-    """A running instance of a role. `sockets` holds the listening sockets by port name: its own
-    first, then those of neighbours that are not ready, which come and go while it runs.
+    """A running instance of a role.
+
+    `sockets` holds the listening sockets by port name: its own first, then those of neighbours that
+    are not ready, which come and go while it runs.
     """
 
     def __init__(self, identity: Identity, surroundings: Surroundings, notify: Notify) -> None:
@@ -77,8 +80,9 @@ class Process:
         return self._stop.is_set()
 
     async def wait_stop(self) -> None:
-        """Return when the instance is asked to stop: finish what is under way and return from main
-        before `stop_timeout_ms` has passed.
+        """Return when the instance is asked to stop.
+
+        Finish what is under way and return from main before `stop_timeout_ms` has passed.
         """
         await self._stop.wait()
 
@@ -87,8 +91,9 @@ class Process:
         self._stop.set()
 
     def on_socket(self, handler: SocketHandler, on_release: SocketHandler) -> None:
-        """Call `handler(port, socket)` for each neighbour's socket to accept from as well, and
-        `on_release(port, socket)` when to leave it; it is closed after that call returns.
+        """Call `handler(port, socket)` for each neighbour's socket to accept from as well.
+
+        `on_release(port, socket)` says when to leave it; it is closed after that call returns.
         Sockets that came before are handed over at once.
         """
         self._on_socket, self._on_release = handler, on_release

@@ -66,22 +66,28 @@ class Record:
         self._path = runtime_dir / RECORD_NAME
         self._boot = linux.boot_id()
 
-    def write(self, pids: Iterable[int]) -> None:
-        """Replace the record by the living processes among `pids`."""
+    def write(self, pids: Iterable[int]) -> str:
+        """Replace the record by `pids`; return why that was not possible, "" when it was."""
         started = {str(pid): linux.start_ticks(pid) for pid in pids}
         table = {"boot": self._boot, "supervisor": os.getpid(), "children": started}
         draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(table), encoding="ascii")
-        draft.replace(self._path)
+        try:
+            draft.write_text(json.dumps(table), encoding="ascii")
+            draft.replace(self._path)
+        except OSError as error:
+            return error.strerror or repr(error)
+        return ""
 
     def remove(self) -> None:
         """Remove the record: nothing is left to end."""
         self._path.unlink(missing_ok=True)
+        self._path.with_suffix(".new").unlink(missing_ok=True)
 
 
 def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
-    """Return the groups that the record names and that still have members; with `supervisor`,
-    only when that process wrote the record.
+    """Return the groups that the record names and that still have members.
+
+    With `supervisor`, only when that process wrote the record.
     """
     try:
         table = json.loads((runtime_dir / RECORD_NAME).read_text(encoding="ascii"))

@@ -6,6 +6,7 @@ The order of `applications` is the start order, its reverse the stop order.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from pathlib import Path
 from madang.core.errors import SettingsError
 
 INSTANCES_MAX = 256
+PORTS_MAX = 16
+OPTIONS_BYTES_MAX = 64 * 1024
 UNIX_PATH_MAX = 107
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -97,11 +100,10 @@ def check(settings: ClusterSettings) -> None:
         raise SettingsError("cluster", "applications", "expected at least one, with unique names")
     for application in settings.applications:
         _check_application(application)
-    ports = [
-        (port.host, port.port) for app in settings.applications for port in app.ports if port.port
-    ]
-    if len(set(ports)) != len(ports):
-        raise SettingsError("cluster", "ports", "expected each host and port once")
+    ports = [port for application in settings.applications for port in application.ports]
+    addresses = [(port.host, port.port) for port in ports if port.port]
+    if len(set(addresses)) != len(addresses) or len({port.name for port in ports}) != len(ports):
+        raise SettingsError("cluster", "ports", "expected each name, and each address, once")
     watchdog = settings.watchdog
     if not 0 < watchdog.heartbeat_ms < watchdog.stall_ms < watchdog.abort_ms:
         raise SettingsError("cluster", "watchdog", "expected heartbeat_ms < stall_ms < abort_ms")
@@ -121,9 +123,15 @@ def _check_application(application: ApplicationSettings) -> None:
         raise SettingsError("cluster", f"{where}.instances", f"expected 1 to {INSTANCES_MAX}")
     if application.stop_timeout_ms <= 0 or application.start_timeout_ms <= 0:
         raise SettingsError("cluster", where, "expected time-outs above 0 ms")
-    names = [port.name for port in application.ports]
-    if len(set(names)) != len(names):
-        raise SettingsError("cluster", f"{where}.ports", "expected unique port names")
+    if len(application.ports) > PORTS_MAX:
+        raise SettingsError("cluster", f"{where}.ports", f"expected at most {PORTS_MAX}")
+    try:
+        options = json.dumps(dict(application.options))
+    except (TypeError, ValueError) as error:
+        raise SettingsError("cluster", f"{where}.options", "expected plain JSON data") from error
+    if len(options) > OPTIONS_BYTES_MAX:
+        text = f"expected at most {OPTIONS_BYTES_MAX} bytes of JSON"
+        raise SettingsError("cluster", f"{where}.options", text)
     for port in application.ports:
         if not 0 <= port.port <= 65_535 or not NAME.fullmatch(port.name):
             raise SettingsError(

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 
 from madang.cluster import linux
@@ -24,8 +25,10 @@ def restore_signals(previous: list[tuple[signal.Signals, Handler]]) -> None:
 
 
 def ended_children() -> Iterator[tuple[int, int]]:
-    """Reap: yield pid and wait status of each ended child. What is left of its process group is
-    killed while the pid is still taken, so that no other process can be hit.
+    """Reap: yield pid and wait status of each ended child.
+
+    What is left of its process group is killed while the pid is still taken, so that no other
+    process can be hit.
     """
     while True:
         try:
@@ -34,10 +37,8 @@ def ended_children() -> Iterator[tuple[int, int]]:
             return
         if found is None:
             return
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # it led no group, or all are gone
             os.killpg(found.si_pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # it led no group, or nobody is left in it
         yield os.waitpid(found.si_pid, 0)
 
 

@@ -96,6 +96,7 @@ class Group:
 
     def steer(self) -> None:
         """Make the kernel choose among the ready slots, and let neighbours accept for the others.
+
         An application that is stopping is left as it is: nobody could accept instead.
         """
         if not self.ports or self.stopping:
@@ -151,8 +152,9 @@ def exit_text(status: int) -> str:
 def child_table(
     settings: ClusterSettings, group: Group, slot: Slot, notify_path: Path
 ) -> dict[str, object]:
-    """Return what the child of `slot` is told: the plain form of `child.ChildSpec`, which is not
-    imported here because it brings the event loop with it.
+    """Return what the child of `slot` is told: the plain form of `child.ChildSpec`.
+
+    That is not imported here because it brings the event loop with it.
     """
     application = group.settings
     identity = {

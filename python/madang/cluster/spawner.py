@@ -1,5 +1,7 @@
-"""The supervisor's helpers among its children: templates that fork, exec where forking is unsafe,
-and the logger. Each is a small state around a channel; nothing here waits.
+"""The supervisor's helpers among its children: templates, and the logger.
+
+A template forks; where that is unsafe children are started by exec. Each helper is a small state
+around a channel; nothing here waits.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from madang.cluster import channel, linux
@@ -27,8 +30,9 @@ def execute(
     descriptors: Sequence[int],
     output: int | None,
 ) -> int:
-    """Start `python arguments` in a session of its own; `descriptors` become 3, 4, …, `output`
-    becomes its standard output and error (None: ours). Return the pid.
+    """Start `python arguments` in a session of its own and return the pid.
+
+    `descriptors` become 3, 4, …, `output` its standard output and error (None: ours).
     """
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR) for fd in descriptors]
     actions: list[tuple[object, ...]] = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
@@ -69,10 +73,11 @@ class Spawned:
 
 
 class Template:
-    """One template process, replaced when it dies. Requests wait until it is ready; a request that
-    was not answered when it died was not carried out, and goes to the next one. After
-    TEMPLATE_FAILURES_MAX deaths before readiness, or when it says that forking is not safe,
-    children are started by exec.
+    """One template process, replaced when it dies.
+
+    Requests wait until it is ready; a request that was not answered when it died was not carried
+    out, and goes to the next one. After TEMPLATE_FAILURES_MAX deaths before readiness, or when it
+    says that forking is not safe, children are started by exec.
     """
 
     def __init__(self, preload: tuple[str, ...], output: int) -> None:
@@ -154,7 +159,10 @@ class Template:
             self._failures += 1
         if self._failures >= TEMPLATE_FAILURES_MAX:
             return self._give_up(f"died {self._failures} times before it was ready")
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            return self._give_up(f"cannot start a template: {error.strerror}")
         return []
 
     def _give_up(self, reason: str) -> list[Spawned]:
@@ -203,10 +211,8 @@ class LoggerProcess:
     def add_stream(self, name: str, file: str) -> int:
         """Make a pipe whose lines are named `name` and go to `file`; return its write end."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        try:
+        with suppress(PermissionError):  # the user's pipe budget is used up: the default works too
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, channel.BUFFER_BYTES)
-        except PermissionError:
-            pass  # the user's pipe budget is used up: the kernel's default size works as well
         self._pipes[name] = (reading, writing, file)
         self._announce(name)
         return writing

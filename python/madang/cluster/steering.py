@@ -35,8 +35,9 @@ def program(live: Collection[int], slots: int) -> list[Instruction]:
 
 
 def neighbours(live: Collection[int], slots: int) -> dict[int, int]:
-    """Return for each slot that is not live the live slot that accepts in its stead: the next one
-    round the circle. Empty when no slot is live.
+    """Return for each slot that is not live the live slot that accepts in its stead.
+
+    That is the next one round the circle; empty when no slot is live.
     """
     if not live:
         return {}

@@ -34,15 +34,17 @@ LOGGER_PAUSE_MAX_NS = 5_000 * policy.MS
 LOGGER_STABLE_NS = 1_000 * policy.MS
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 NOTICES_PER_TURN = 256
+OWN_LAG_NS = 500 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
 
 
 def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], None]) -> int:
-    """Run the cluster in the foreground until it is stopped; return the exit code: 0 after a stop,
-    3 when an application could not be started. `on_ready(addresses by port name)` is called once,
-    when every instance is ready for the first time. Raises SettingsError, UnsupportedSystem,
-    FolderTaken, PortTaken before anything has started. Must run in the main thread.
+    """Run the cluster in the foreground until it is stopped and return the exit code.
+
+    That is 0 after a stop, 3 when an application could not be started. `on_ready(addresses by port
+    name)` is called once, when every instance is ready for the first time. Raises SettingsError,
+    UnsupportedSystem, FolderTaken, PortTaken before anything has started. Needs the main thread.
     """
     linux.require_linux()
     check(settings)
@@ -168,11 +170,22 @@ class Supervisor:
         due = [at for group in self._groups for at in self._deadlines(group)]
         if self._logger_resume_ns is not None:
             due.append(self._logger_resume_ns)
-        wait_s = max(0, min(due) - now_ns) / 1e9 if due else None
-        for key, _ in self._selector.select(wait_s):
+        wait_ns = max(0, min(due) - now_ns) if due else None
+        ready = self._selector.select(None if wait_ns is None else wait_ns / 1e9)
+        if wait_ns is not None and time.monotonic_ns() - now_ns - wait_ns > OWN_LAG_NS:
+            self._forgive()
+        for key, _ in ready:
             if key.fileobj in self._selector.get_map():
                 key.data()
         self._tick(time.monotonic_ns())
+
+    def _forgive(self) -> None:
+        """Start every watchdog anew: we were held up, so silence says nothing about the others."""
+        self._journal.write("the supervisor was held up")
+        for group in self._groups:
+            for slot in group.slots:
+                if slot.instance.state in (State.READY, State.STALLED):
+                    self._feed(group, slot, policy.Heartbeat())
 
     def _deadlines(self, group: Group) -> list[int]:
         limit = self._limits[group.settings.name]
@@ -248,7 +261,7 @@ class Supervisor:
                 continue
             slot.pid = answer.pid
             self._by_pid[answer.pid] = (group, slot)
-            self._record.write(self._by_pid)
+            self._write_record()
             number, slot.pending_signal = slot.pending_signal, None
             if number is not None:
                 self._signal(group, slot, number)
@@ -314,7 +327,12 @@ class Supervisor:
         group, slot = self._by_pid.pop(pid)
         slot.pid = None
         self._exited(group, slot, exit_text(status))
-        self._record.write(self._by_pid)
+        self._write_record()
+
+    def _write_record(self) -> None:
+        problem = self._record.write(self._by_pid)
+        if problem:
+            self._journal.write("cannot record the children", reason=problem)
 
     def _notices(self) -> None:
         for _ in range(NOTICES_PER_TURN):
@@ -394,7 +412,10 @@ class Supervisor:
     def _start_logger(self) -> None:
         self._logger_resume_ns = None
         self._logger_started_ns = time.monotonic_ns()
-        self._logger.start()
+        try:
+            self._logger.start()
+        except OSError:
+            self._logger_died()
         if self._logger.channel is not None:
             self._watch(self._logger.channel, self._tails)
 

@@ -31,7 +31,7 @@ def prepare(modules: list[str]) -> str:
     for name in modules:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a module may raise anything when imported
             return f"cannot import {name}: {error!r}"
     gc.collect()
     gc.freeze()
