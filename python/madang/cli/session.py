@@ -11,7 +11,7 @@ from typing import TypeVar
 from madang.bus import Bus, BusSettings, open_unix_bus
 from madang.cli.settings import FILE, load, runtime_dir
 from madang.core.errors import MadangError
-from madang.exchange.gateway import GatewaySettings, OrderGateway
+from madang.exchange.gateway import OrderGateway
 from madang.exchange.operator import Operator
 
 Answer = TypeVar("Answer")
@@ -52,4 +52,4 @@ def with_bus(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Ans
 
 def operator(bus: Bus) -> Operator:
     """Return the operator's commands over `bus`."""
-    return Operator(OrderGateway(bus, GatewaySettings()))
+    return Operator(OrderGateway(bus))

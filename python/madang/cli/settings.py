@@ -102,7 +102,7 @@ def load(
 
 def _compose(tables: dict[str, object], source: str) -> Settings:
     edge = dict(_table(tables, "edge", source))
-    listen = {key: edge.pop(key) for key in ("host", "port") if key in edge}
+    listen: dict[str, object] = {k: edge.pop(k) for k in ("host", "port") if k in edge}
     section = {name: _table(tables, name, source) for name in SECTIONS}
     return Settings(
         cluster=decode_section(ClusterSection, section["cluster"], source, "cluster"),

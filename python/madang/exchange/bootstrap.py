@@ -49,6 +49,11 @@ def load_plans(path: Path) -> list[AccountPlan]:
     return msgspec.json.decode(path.read_bytes(), type=list[AccountPlan])
 
 
+def is_pending(state_dir: Path) -> bool:
+    """Tell whether plans wait in the state folder."""
+    return (state_dir / PENDING).exists()
+
+
 async def carry_out(operator: Operator, listing: Listing, plans: list[AccountPlan]) -> None:
     """Bring the venue to what the plans say."""
     for plan in plans:

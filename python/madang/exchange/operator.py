@@ -52,35 +52,32 @@ class Listing(NamedTuple):
 
 
 async def read_directory(bus: Bus) -> Listing:
-    """Ask the venue for all instruments, accounts and credentials."""
+    """Ask the venue for all instruments, accounts and credentials, page by page."""
     listing = Listing({}, {}, [])
-    after_account = after_credential = 0
-    seen_fee_account = False
+    after = {EventKind.ACCOUNT: 0, EventKind.CREDENTIAL: 0, EventKind.INSTRUMENT: 0}
     while True:
-        page = await bus.request(
-            "venue.directory",
-            _PAGE.pack(after_account, after_credential, 0, DIRECTORY_PAGE),
-            DIRECTORY_TIMEOUT_MS,
-        )
-        fresh = False
+        question = _PAGE.pack(*after.values(), DIRECTORY_PAGE)
+        page = await bus.request("venue.directory", question, DIRECTORY_TIMEOUT_MS)
+        seen = dict(after)
         for kind, at, _ in split_records(page):
-            body = at + RECORD_HEADER_BYTES
-            if kind == EventKind.INSTRUMENT:
-                instrument = parse_instrument(page, body)
-                listing.instruments[instrument.symbol] = instrument
-            elif kind == EventKind.ACCOUNT:
-                account = parse_account(page, body)
-                fresh = fresh or account.number > after_account or not seen_fee_account
-                seen_fee_account = True
-                after_account = max(after_account, account.number)
-                listing.accounts[account.name] = account
-            elif kind == EventKind.CREDENTIAL:
-                credential = parse_credential(page, body)
-                fresh = True
-                after_credential = max(after_credential, credential.number)
-                listing.credentials.append(credential)
-        if not fresh:
+            number = _add_record(listing, kind, page, at + RECORD_HEADER_BYTES)
+            after[EventKind(kind)] = max(after[EventKind(kind)], number)
+        if after == seen:
             return listing
+
+
+def _add_record(listing: Listing, kind: int, page: bytes, body: int) -> int:
+    if kind == EventKind.INSTRUMENT:
+        instrument = parse_instrument(page, body)
+        listing.instruments[instrument.symbol] = instrument
+        return instrument.number
+    if kind == EventKind.ACCOUNT:
+        account = parse_account(page, body)
+        listing.accounts[account.name] = account
+        return account.number
+    credential = parse_credential(page, body)
+    listing.credentials.append(credential)
+    return credential.number
 
 
 def new_api_key() -> tuple[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from madang.core.ids import new_request_id
-from madang.exchange.bootstrap import AccountPlan, TransferPlan
+from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
 from madang.wire.codes import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
@@ -47,12 +47,11 @@ class Person(msgspec.Struct, frozen=True):
     password: str = ""
 
 
-class People(msgspec.Struct):
-    """Everybody in the demo; `settled` once their accounts exist."""
+class People(msgspec.Struct, frozen=True):
+    """Everybody in the demo."""
 
     persons: dict[str, Person]
     seed: int
-    settled: bool = False
 
 
 def _hash(password: str) -> str:
@@ -77,7 +76,7 @@ def _person(name: str, cash: int, shares: int, *, password: str = "") -> Person:
 
 
 def load_or_invent(state_dir: Path) -> People:
-    """Read the demo's people, or make them with fresh secrets."""
+    """Read the demo's people, or make them with fresh secrets and plan their accounts."""
     path = state_dir / FILE
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=People)
@@ -86,12 +85,7 @@ def load_or_invent(state_dir: Path) -> People:
         **{name: _person(name, TRADER_CASH, TRADER_SHARES) for name in MAKERS + TAKERS},
     }
     people = People(persons, seed=secrets.randbits(32))
-    save(state_dir, people)
-    return people
-
-
-def save(state_dir: Path, people: People) -> None:
-    """Write the demo's people for the owner's eyes only."""
-    path = state_dir / FILE
+    save_plans(state_dir / PENDING, [person.plan for person in persons.values()])
     path.touch(mode=0o600)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(people)))
+    return people

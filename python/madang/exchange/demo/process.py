@@ -1,4 +1,4 @@
-"""The traders' process: settles the demo's accounts, then trades over HTTP like anybody else."""
+"""The traders' process: trades over HTTP like anybody else."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from madang.bus import BusSettings, open_unix_bus
 from madang.cluster.process import Process
 from madang.core import log
-from madang.exchange.bootstrap import carry_out
 from madang.exchange.demo.client import TradingClient, UnavailableError
-from madang.exchange.demo.people import MAKERS, SYMBOLS, TAKERS, People, load_or_invent, save
+from madang.exchange.demo.people import MAKERS, SYMBOLS, TAKERS, load_or_invent
 from madang.exchange.demo.strategies import Maker, Quote, Taker, price_text
-from madang.exchange.gateway import GatewaySettings, OrderGateway
-from madang.exchange.operator import Operator, read_directory
 
-VENUE_WAIT_MS = 60_000
 MAKER_PAUSE_S = 0.25
-RETRY_PAUSE_S = 1.0
+RETRY_PAUSE_S = 0.5
+HTTP_OK = 200
 JOIN_TIMEOUT_S = 5.0
 
 
@@ -45,10 +41,10 @@ class MakerLoop:
             self._client.call("DELETE", "/v2/orders")
             self._started = True
         symbol = self._maker.next_symbol()
-        _, old = self._client.call("GET", f"/v2/orders?status=open&limit=500&symbols={symbol}")
+        status, old = self._client.call("GET", f"/v2/orders?status=open&limit=500&symbols={symbol}")
         for quote in self._maker.quotes(symbol):
             self._place(symbol, quote)
-        for order in old or []:
+        for order in old if status == HTTP_OK else []:
             self._client.call("DELETE", f"/v2/orders/{order['id']}")
         return MAKER_PAUSE_S
 
@@ -91,35 +87,23 @@ class TakerLoop:
         return self._taker.pause_s()
 
 
-def run_turns(turn: Callable[[], float], stop: threading.Event) -> None:
-    """Call `turn` until told to stop; an unreachable venue is tried again."""
+def run_turns(client: TradingClient, turn: Callable[[], float], stop: threading.Event) -> None:
+    """Call `turn` until told to stop; wait while the venue cannot be reached or used."""
+    usable = False
     while not stop.is_set():
         try:
-            pause_s = turn()
+            if not usable:
+                usable = client.call("GET", "/v2/account")[0] == HTTP_OK
+            pause_s = turn() if usable else RETRY_PAUSE_S
         except UnavailableError:
-            pause_s = RETRY_PAUSE_S
+            pause_s, usable = RETRY_PAUSE_S, False
         stop.wait(pause_s)
-
-
-async def settle(process: Process, people: People) -> None:
-    """Make the demo's accounts once."""
-    if people.settled:
-        return
-    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
-    await bus.wait_for_server("venue.commands", VENUE_WAIT_MS)
-    operator = Operator(OrderGateway(bus, GatewaySettings()))
-    plans = [person.plan for person in people.persons.values()]
-    await carry_out(operator, await read_directory(bus), plans)
-    people.settled = True
-    save(process.state_dir, people)
-    await bus.close()
 
 
 async def main(process: Process) -> None:
     """Run the demo's traders until the cluster stops them."""
     settings = msgspec.convert(dict(process.options), TradersSettings)
     people = load_or_invent(process.state_dir)
-    await settle(process, people)
     stop = threading.Event()
     threads: list[threading.Thread] = []
     for index, name in enumerate(MAKERS + TAKERS):
@@ -127,7 +111,9 @@ async def main(process: Process) -> None:
         client = TradingClient(settings.host, settings.port, person.key_id, person.secret)
         loop = (MakerLoop if name in MAKERS else TakerLoop)(client, people.seed + index)
         threads.append(
-            threading.Thread(target=run_turns, args=(loop.turn, stop), name=name, daemon=True)
+            threading.Thread(
+                target=run_turns, args=(client, loop.turn, stop), name=name, daemon=True
+            )
         )
     for thread in threads:
         thread.start()

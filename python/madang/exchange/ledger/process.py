@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from madang.bus import BusError, BusSettings, Request, open_unix_bus
+from madang.bus import Bus, BusError, BusSettings, Request, open_unix_bus
 from madang.cluster.process import Process
 from madang.core import log
 from madang.core.errors import MadangError
+from madang.exchange import bootstrap
 from madang.exchange import engine as engines
+from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_INTERVAL_S,
@@ -28,6 +30,7 @@ from madang.exchange.ledger.ledger import (
     bodies,
 )
 from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.operator import Operator, read_directory
 from madang.exchange.venue.follower import Follower
 from madang.store import database, migrations
 from madang.wire.events import (
@@ -161,6 +164,15 @@ async def _write_for_ever(ledger: Ledger, follower: Follower) -> None:
             await asyncio.sleep(WRITE_RETRY_S)
 
 
+async def _settle_pending(process: Process, bus: Bus) -> None:
+    """Make the accounts that were planned while nothing ran."""
+    if bootstrap.is_pending(process.state_dir):
+        gateway = OrderGateway(bus)
+        listing = await read_directory(bus)
+        await bootstrap.carry_out_pending(Operator(gateway), listing, process.state_dir)
+        await gateway.close()
+
+
 async def main(process: Process) -> None:
     """Run the ledger until the cluster stops it."""
     settings = msgspec.convert(dict(process.options), LedgerSettings)
@@ -180,6 +192,7 @@ async def main(process: Process) -> None:
     await follower.start()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
+    await _settle_pending(process, bus)
     process.ready()
     await process.wait_stop()
     server.close()
