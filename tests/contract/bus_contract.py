@@ -153,6 +153,19 @@ async def a_closed_subscription_hears_nothing(ground: Ground) -> None:
     assert closed.items == []
 
 
+async def a_subscription_closed_by_an_earlier_handler_is_not_called(ground: Ground) -> None:
+    one, two = await pair(ground)
+    later = Inbox()
+    first = two.subscribe("a", lambda batch: second.close())
+    second = two.subscribe("a", later.take)
+    await until(lambda: one.interested("a"))
+    one.publish("a", b"x")
+    await until(lambda: two.statistics()["delivered"] == 1)
+    assert later.items == []
+    first.close()
+    await until(lambda: not one.interested("a"))
+
+
 async def messages_keep_their_order_and_come_in_batches(ground: Ground) -> None:
     one, two = await pair(ground)
     inbox = Inbox()
@@ -192,8 +205,10 @@ async def own_subscriptions_are_bounded_too(ground: Ground) -> None:
     one.subscribe("n", inbox.take, inbox.gap)
     for _ in range(100):
         one.publish("n", bytes(64 * 1024))
+    one.publish("n", b"would fit, but may not overtake")
     await until(lambda: bool(inbox.gaps))
-    assert inbox.gaps == [Gap("one", "n", 100 - len(inbox.payloads))]
+    assert inbox.gaps == [Gap("one", "n", 101 - len(inbox.payloads))]
+    assert set(map(len, inbox.payloads)) == {64 * 1024}
     assert isinstance(inbox.items[-1], Gap)
 
 
@@ -285,6 +300,23 @@ async def too_many_open_requests_are_a_definite_no(ground: Ground) -> None:
         for request in held:
             request.respond(b"")
         await asyncio.gather(*waiting)
+
+
+async def the_requester_bounds_what_it_sends(ground: Ground) -> None:
+    one = await ground.open("one")
+    two = await ground.open("two", BusLimits(open_requests=100))
+    held: list[Request] = []
+    two.serve("hold", held.extend)
+    assert await one.wait_for_server("hold", 5000)
+    waiting = [asyncio.ensure_future(one.request("hold", b"", 5000)) for _ in range(8)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await one.request("hold", b"", 5000)
+    await until(lambda: len(held) == 8)
+    for request in held:
+        request.respond(b"")
+    await asyncio.gather(*waiting)
+    assert len(held) == 8
 
 
 async def the_server_bounds_what_timed_out_at_the_requester(ground: Ground) -> None:
