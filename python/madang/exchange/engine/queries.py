@@ -99,5 +99,9 @@ def statistics(state: State) -> dict[str, int]:
         "keys": len(state.keys),
         "requests": len(state.outcomes),
         "accounts": len(state.accounts),
+        "outcomes": len(state.outcomes),
         "trades": state.next_trade_id - 1,
+        "events": state.events.next_event_id - 1,
+        "session": state.session_number,
+        "market_session": state.market_session,
     }

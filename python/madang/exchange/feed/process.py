@@ -92,12 +92,15 @@ async def main(process: Process) -> None:
     market.learn_symbols(follower.engine)
     feed.go_live()
     books = asyncio.create_task(feed.publish_books(follower))
+    stopping = asyncio.create_task(process.wait_stop())
     server = bus.serve("feed.query", lambda requests: feed.on_requests(follower, requests))
     process.ready()
-    await process.wait_stop()
+    tasks = [books, stopping, follower.failed]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in (books, follower.failed):
+        if task.done():
+            task.result()
     server.close()
     books.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await books
     await follower.close()
     await bus.close()

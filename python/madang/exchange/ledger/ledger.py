@@ -65,6 +65,8 @@ class Ledger:
         last = sequence + count - 1
         if self._recent is None:
             self._recent = RecentEvents(int.from_bytes(events[24:32], "little"))
+            if sequence > self._written + 1:
+                self._log.error("history has a hole", after=self._written, before=sequence)
         collect(events, self._changes if last > self._written else None, self._recent)
         self._changes.sequence = max(self._changes.sequence, last)
 

@@ -194,7 +194,7 @@ async def main(process: Process) -> None:
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
     await _settle_pending(process, bus)
     process.ready()
-    await process.wait_stop()
+    await follower.run_until(process.wait_stop())
     server.close()
     writer.cancel()
     with contextlib.suppress(asyncio.CancelledError):
