@@ -68,9 +68,11 @@ class RotatingFile:
         if missing:
             lines = f"{stamp} madang | {missing} lines were dropped\n".encode() + lines
         try:
+            descriptor = self._open()
             if self._size + len(lines) > self._limit and self._size:
                 self._rotate()
-            self._append(lines)
+                descriptor = self._open()
+            self._append(descriptor, lines)
         except OSError:
             self.dropped_lines += lines.count(b"\n") - (1 if missing else 0)
             self.close()
@@ -83,14 +85,17 @@ class RotatingFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _append(self, lines: bytes) -> None:
+    def _open(self) -> int:
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
             self._size = os.fstat(self._descriptor).st_size
+        return self._descriptor
+
+    def _append(self, descriptor: int, lines: bytes) -> None:
         view = memoryview(lines)
         while view:
-            written = os.write(self._descriptor, view)
+            written = os.write(descriptor, view)
             self._size += written
             view = view[written:]
 

@@ -94,3 +94,7 @@ class Sender:
             self._socket.sendto(datagram, self._path)
         except (BlockingIOError, ConnectionRefusedError, FileNotFoundError):
             return
+
+    def close(self) -> None:
+        """Send no more."""
+        self._socket.close()
