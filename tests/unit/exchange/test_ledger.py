@@ -1,0 +1,181 @@
+"""The ledger: what it answers and what it writes, over the real engine and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from madang.core.ids import new_request_id
+from madang.exchange.engine.python import PythonEngine
+from madang.exchange.ledger.changes import RecentEvents
+from madang.exchange.ledger.history import History, HistoryConflictError, OrderFilter
+from madang.exchange.ledger.ledger import Ledger
+from madang.exchange.ledger.process import MIGRATIONS
+from madang.store import database, migrations
+from madang.wire import commands
+from madang.wire.batch import encode_batch
+from madang.wire.codes import (
+    CASH_SCALE,
+    PRICE_SCALE,
+    QUANTITY_SCALE,
+    OrderType,
+    Side,
+    Status,
+    TimeInForce,
+)
+
+PRICE = 50 * PRICE_SCALE
+SHARE = QUANTITY_SCALE
+
+
+class Market:
+    """An engine with two funded accounts and one instrument, followed by a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.engine = PythonEngine()
+        self.ledger = ledger
+        self.apply(
+            commands.encode_set_instrument(new_request_id(), commands.InstrumentTerms(b"KIM")),
+            *(commands.encode_create_account(new_request_id(), name) for name in (b"a", b"b")),
+            *(
+                commands.encode_transfer(number, new_request_id(), instrument, amount)
+                for number in (1, 2)
+                for instrument, amount in ((0, 10_000 * CASH_SCALE), (1, 100 * SHARE))
+            ),
+        )
+
+    def apply(self, *records: bytes) -> None:
+        """Log and apply commands as one batch."""
+        batch = encode_batch(
+            b"".join(records),
+            len(records),
+            term=1,
+            sequence=self.engine.sequence + 1,
+            now_ns=self.engine.now_ns + 1,
+            rules_version=1,
+        )
+        self.ledger.on_events(batch, self.engine.apply(batch))
+
+    def order(self, account: int, side: Side, shares: int, client_order_id: bytes) -> None:
+        """Send a limit order at PRICE."""
+        terms = commands.OrderTerms(
+            instrument=1,
+            side=side,
+            type=OrderType.LIMIT,
+            time_in_force=TimeInForce.DAY,
+            quantity=shares * SHARE,
+            limit_price=PRICE,
+        )
+        self.apply(commands.encode_new_order(account, new_request_id(), terms, client_order_id))
+
+
+def with_ledger(tmp_path: Path, work: Callable[[Ledger, History], Awaitable[None]]) -> None:
+    """Run `work` with a ledger over a fresh database."""
+
+    async def main() -> None:
+        sql = database.open_database(database.sqlite_url(tmp_path / "ledger.db"), rebuildable=True)
+        await migrations.upgrade(sql, MIGRATIONS)
+        history = History(sql)
+        ledger = Ledger(history, tmp_path, snapshot_every=1)
+        await ledger.open()
+        try:
+            await work(ledger, history)
+        finally:
+            await sql.dispose()
+
+    asyncio.run(main())
+
+
+def everything(account: int, **query: object) -> OrderFilter:
+    """Return a filter for all orders of an account."""
+    return OrderFilter(account, {"limit": 500, "direction": "asc", **query})
+
+
+def test_an_order_is_found_before_and_after_it_is_written(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        market = Market(ledger)
+        market.order(1, Side.SELL, 5, b"sell")
+        market.order(2, Side.BUY, 5, b"buy")
+        for written in (False, True):
+            if written:
+                await ledger.write()
+                assert await history.order(1, 1) is not None
+            for account, order_id, text in ((1, 1, "sell"), (2, 2, "buy")):
+                order = await ledger.order(market.engine, account, order_id)
+                assert order is not None
+                assert order.status == Status.FILLED
+                by_text = await ledger.order_by_client_id(market.engine, account, text)
+                assert by_text == order
+            assert await ledger.order(market.engine, 2, 1) is None, "another account's order"
+
+    with_ledger(tmp_path, work)
+
+
+def test_open_closed_and_all_orders_are_told_apart(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, _history: History) -> None:
+        market = Market(ledger)
+        market.order(1, Side.SELL, 5, b"first")
+        market.order(2, Side.BUY, 2, b"taker")
+        market.order(1, Side.SELL, 1, b"second")
+        await ledger.write()
+        market.order(2, Side.BUY, 3, b"rest")
+        found = {
+            status: [o.client_order_id for o in await ledger.orders(market.engine, every, status)]
+            for status in ("open", "closed", "all")
+            for every in [everything(1)]
+        }
+        assert found == {"open": [b"second"], "closed": [b"first"], "all": [b"first", b"second"]}
+        newest_first = everything(1, direction="desc", limit=1)
+        newest = await ledger.orders(market.engine, newest_first, "all")
+        assert [order.client_order_id for order in newest] == [b"second"]
+
+    with_ledger(tmp_path, work)
+
+
+def test_rows_and_progress_are_written_together_and_once(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        market = Market(ledger)
+        market.order(1, Side.SELL, 5, b"sell")
+        await ledger.write()
+        assert await history.sequence() == market.engine.sequence == ledger.written
+        stale = Ledger(history, tmp_path, snapshot_every=1)
+        stale_market = Market(stale)
+        stale_market.order(1, Side.SELL, 5, b"sell")
+        with pytest.raises(HistoryConflictError):
+            await stale.write()
+
+    with_ledger(tmp_path, work)
+
+
+def test_replaying_what_sql_has_writes_nothing_twice(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        first = Market(ledger)
+        first.order(1, Side.SELL, 5, b"sell")
+        first.order(2, Side.BUY, 5, b"buy")
+        await ledger.write()
+        again = Ledger(history, tmp_path, snapshot_every=1)
+        await again.open()
+        second = Market(again)
+        second.order(1, Side.SELL, 5, b"sell")
+        second.order(2, Side.BUY, 5, b"buy")
+        assert again.waiting == 0
+        await again.write()
+        second.order(1, Side.SELL, 1, b"later")
+        await again.write()
+        assert await history.sequence() == second.engine.sequence
+
+    with_ledger(tmp_path, work)
+
+
+def test_recent_events_are_complete_or_refused() -> None:
+    recent = RecentEvents(first_event_id=10, events_max=3)
+    for event_id in range(10, 14):
+        recent.add(1, event_id, b"%d" % event_id)
+    assert recent.after(1, 9, limit=9) == (False, []), "event 10 was dropped"
+    assert recent.after(1, 10, limit=9) == (True, [b"11", b"12", b"13"])
+    assert recent.after(1, 10, limit=2) == (False, []), "more than asked for"
+    assert recent.after(2, 9, limit=9) == (True, [])
+    assert recent.after(2, 8, limit=9) == (False, []), "before the start nothing is known"
