@@ -1,0 +1,83 @@
+"""Questions to the feed: books, trades and the state of each symbol."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from madang.bus import Bus, BusError
+from madang.core.errors import MadangError
+
+SUBJECT: Final = "feed.query"
+ANSWER_WITHIN_MS: Final = 1_000
+
+
+class FeedUnavailable(MadangError):
+    """No answer from the feed in time."""
+
+
+class SymbolState(NamedTuple):
+    """A symbol's last price (or reference, or 0) in price units, and its effective session."""
+
+    symbol: str
+    last: int
+    session: str
+
+
+class Book(msgspec.Struct, frozen=True):
+    """Ten best levels a side, (price, quantity) in units, best first."""
+
+    symbol: str
+    sequence: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+    session: str = "open"
+
+
+class Tick(msgspec.Struct, frozen=True, array_like=True):
+    """One trade in units; `aggressor` is a Side."""
+
+    trade_id: int
+    price: int
+    quantity: int
+    aggressor: int
+    now_ns: int
+
+
+class Ticks(msgspec.Struct, frozen=True):
+    """What the feed publishes of new trades."""
+
+    symbol: str
+    trades: list[Tick]
+
+
+class FeedClient:
+    """Asks `feed.query`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def symbols(self) -> list[SymbolState]:
+        """Return the state of every symbol."""
+        rows = msgspec.msgpack.decode(
+            await self._ask({"kind": "symbols"}), type=list[dict[str, Any]]
+        )
+        return [SymbolState(row["symbol"], row["last"] or 0, row["session"]) for row in rows]
+
+    async def book(self, symbol: str) -> Book | None:
+        """Return a book, None where the feed does not know the symbol."""
+        answer = await self._ask({"kind": "book", "symbol": symbol})
+        return msgspec.msgpack.decode(answer, type=Book | None)
+
+    async def trades(self, symbol: str, limit: int) -> list[Tick]:
+        """Return the last trades, oldest first."""
+        answer = await self._ask({"kind": "trades", "symbol": symbol, "limit": limit})
+        return msgspec.msgpack.decode(answer, type=list[Tick])
+
+    async def _ask(self, question: dict[str, object]) -> bytes:
+        try:
+            payload = msgspec.msgpack.encode(question)
+            return await self._bus.request(SUBJECT, payload, ANSWER_WITHIN_MS)
+        except BusError as error:
+            raise FeedUnavailable(error.message) from None

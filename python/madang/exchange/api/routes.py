@@ -1,0 +1,121 @@
+"""The table of what a worker offers over HTTP: path, role, types, handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from madang.edge import Operation, Role, Route
+from madang.exchange.api import schemas
+from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.assets import AssetMethods
+from madang.exchange.api.clock import ClockMethods
+from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.web import WebSession, WebSymbols
+
+ORDERS = "/v2/orders"
+ORDER = "/v2/orders/{order_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The handlers of one worker."""
+
+    orders: OrderMethods
+    account: AccountMethods
+    assets: AssetMethods
+    clock: ClockMethods
+    session: WebSession
+    symbols: WebSymbols
+
+
+def exchange_routes(methods: Methods) -> tuple[Route, ...]:
+    """Return every route of the market."""
+    return (
+        *_order_routes(methods.orders),
+        *_account_routes(methods.account),
+        *_market_routes(methods.assets, methods.clock),
+        *_web_routes(methods.session, methods.symbols),
+    )
+
+
+def _order_routes(orders: OrderMethods) -> tuple[Route, ...]:
+    tags = ("orders",)
+    one = schemas.Order
+    return (
+        Route("POST", ORDERS, orders.create, Role.TRADER, Operation(
+            "Place an order", tags, request=schemas.OrderRequest,
+            responses={200: one, 403: None, 422: None},
+        )),
+        Route("GET", ORDERS, orders.list, Role.VIEWER, Operation(
+            "List orders", tags, query=schemas.OrdersQuery, responses={200: list[schemas.Order]},
+        )),
+        Route("DELETE", ORDERS, orders.cancel_all, Role.TRADER, Operation(
+            "Cancel every open order", tags, responses={207: list[schemas.CanceledOrder]},
+        )),
+        Route("GET", "/v2/orders:by_client_order_id", orders.get_by_client_order_id, Role.VIEWER,
+            Operation(
+                "Find an order by the client's own id", tags, query=schemas.ClientOrderIdQuery,
+                responses={200: one, 404: None},
+            )),
+        Route("GET", ORDER, orders.get, Role.VIEWER, Operation(
+            "Return an order", tags, query=schemas.OrderQuery, responses={200: one, 404: None},
+        )),
+        Route("PATCH", ORDER, orders.replace, Role.TRADER, Operation(
+            "Replace an order by a new one", tags, request=schemas.ReplaceRequest,
+            responses={200: one, 403: None, 404: None, 422: None},
+        )),
+        Route("DELETE", ORDER, orders.cancel, Role.TRADER, Operation(
+            "Cancel an order", tags, responses={204: None, 404: None, 422: None},
+        )),
+    )  # fmt: skip
+
+
+def _account_routes(account: AccountMethods) -> tuple[Route, ...]:
+    tags = ("account",)
+    return (
+        Route("GET", "/v2/account", account.get, Role.VIEWER, Operation(
+            "Return the account", tags, responses={200: schemas.TradeAccount},
+        )),
+        Route("GET", "/v2/positions", account.positions, Role.VIEWER, Operation(
+            "List positions", tags, responses={200: list[schemas.Position]},
+        )),
+        Route("GET", "/v2/positions/{symbol_or_asset_id}", account.position, Role.VIEWER, Operation(
+            "Return the position in one symbol", tags,
+            responses={200: schemas.Position, 404: None},
+        )),
+    )  # fmt: skip
+
+
+def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ...]:
+    tags = ("market",)
+    return (
+        Route("GET", "/v2/assets", assets.list, Role.VIEWER, Operation(
+            "List assets", tags, query=schemas.AssetsQuery, responses={200: list[schemas.Asset]},
+        )),
+        Route("GET", "/v2/assets/{symbol_or_asset_id}", assets.get, Role.VIEWER, Operation(
+            "Return an asset", tags, responses={200: schemas.Asset, 404: None},
+        )),
+        Route("GET", "/v2/clock", clock.get, Role.VIEWER, Operation(
+            "Return the market clock", tags, responses={200: schemas.MarketClock},
+        )),
+    )  # fmt: skip
+
+
+def _web_routes(session: WebSession, symbols: WebSymbols) -> tuple[Route, ...]:
+    tags = ("pages",)
+    return (
+        Route("POST", "/web/session", session.create, Role.PUBLIC, Operation(
+            "Sign in", tags, request=schemas.SignIn,
+            responses={204: None, 401: None, 403: None, 429: None},
+        )),
+        Route("GET", "/web/session", session.get, Role.VIEWER, Operation(
+            "Tell who is signed in", tags, responses={200: schemas.SignedIn},
+        )),
+        Route("DELETE", "/web/session", session.delete, Role.PUBLIC, Operation(
+            "Sign out", tags, responses={204: None, 403: None},
+        )),
+        Route("GET", "/web/symbols", symbols.list, Role.PUBLIC, Operation(
+            "List symbols with their last prices", tags,
+            responses={200: list[schemas.SymbolRow]},
+        )),
+    )  # fmt: skip

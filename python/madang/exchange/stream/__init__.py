@@ -1,0 +1,1 @@
+"""What a worker streams: an account's order events, and books and trades for pages."""

@@ -1,0 +1,222 @@
+"""The order events of accounts as hub channels: complete, in order, each once.
+
+One `AccountEvents` per account that somebody on this worker listens to. Its offset is the event id
+of the log. It goes live in three steps: subscribe to the bus, ask the venue a question on the same
+link (so the subscription is known there before the answer leaves), ask the ledger how far events
+go. After a gap the same steps run again, and what the ledger has after our offset is published
+first. Invariant: while live, every event after `offset` has been or will be published; where that
+cannot be had, the listeners are closed with a code that says to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from madang.bus import Bus, BusError, Gap, Message, Subscription
+from madang.core import log
+from madang.core.closecodes import CloseCode
+from madang.core.errors import MadangError
+from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient
+from madang.exchange.directory import DirectoryReplica
+from madang.exchange.stream.dialects import encoder
+from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
+from madang.wire.events import parse_order_update, split_records
+
+BARRIER: Final = "venue.committed"
+BARRIER_TIMEOUT_MS: Final = 1_000
+SERVER_WAIT_MS: Final = 2_000
+LIVE_WITHIN_S: Final = 30.0
+RETRY_S: Final = 0.05
+RECOVERY_PAGE: Final = 500
+HELD_MESSAGES_MAX: Final = 20_000
+EPOCH: Final = 1
+CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0)
+
+Ready = Callable[[], None]
+
+
+class EventsLost(MadangError):
+    """The sequence of events cannot be continued."""
+
+
+class AccountEvents:
+    """One account's channel and the way to keep it complete."""
+
+    def __init__(self, account: int, owner: AccountEventsHub) -> None:
+        self.account = account
+        self.channel: Channel = owner.hub.channel(f"orders.{account}", CHANNEL)
+        self.channel.on_last = lambda _: owner.leave_if_idle(self)
+        self._owner = owner
+        self._offset: int | None = None
+        self._began = False
+        self._held: list[bytes] | None = []
+        self._waiting: dict[Connection, Ready] = {}
+        self._again = False
+        self._closed = False
+        self._subscription: Subscription = owner.bus.subscribe(
+            f"venue.events.{account}", self._on_messages, self._on_gap
+        )
+        self._task: asyncio.Task[None] = asyncio.create_task(self._go_live())
+
+    @property
+    def live(self) -> bool:
+        """Tell whether events are passed on as they come."""
+        return self._held is None
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nobody listens or waits to."""
+        return not self._waiting and not self.channel.subscribers
+
+    def join(self, connection: Connection, ready: Ready) -> None:
+        """Call `ready`, then send `connection` every event from that moment on."""
+        if self.live:
+            self._admit(connection, ready)
+        else:
+            self._waiting[connection] = ready
+
+    def cancel(self, connection: Connection) -> None:
+        """Forget a connection that waits to join."""
+        self._waiting.pop(connection, None)
+
+    def _admit(self, connection: Connection, ready: Ready) -> None:
+        if not connection.closed:
+            ready()
+            connection.subscribe(self.channel)
+
+    def close(self) -> None:
+        """Stop following."""
+        self._closed = True
+        self._subscription.close()
+        if asyncio.current_task() is not self._task:
+            self._task.cancel()
+
+    def _on_messages(self, messages: list[Message]) -> None:
+        try:
+            for message in messages:
+                if self._held is None:
+                    self._publish(message.payload)
+                elif len(self._held) < HELD_MESSAGES_MAX:
+                    self._held.append(message.payload)
+                else:
+                    raise EventsLost("too many events while recovering")
+        except EventsLost as lost:
+            self._give_up(lost.message)
+
+    def _on_gap(self, _gap: Gap) -> None:
+        if self._closed:
+            return
+        if self._held is None:
+            self._held = []
+            self._task = asyncio.create_task(self._go_live())
+        else:
+            self._again = True
+
+    def _publish(self, records: bytes) -> None:
+        instruments = self._owner.replica.directory.instruments
+        for _, offset, length in split_records(records):
+            update = parse_order_update(records, offset)
+            if self._offset is not None and update.event_id <= self._offset:
+                continue
+            instrument = instruments.get(update.order.instrument)
+            if instrument is None:
+                raise EventsLost(f"instrument {update.order.instrument} is not known here")
+            self._offset = update.event_id
+            encode = encoder(update, instrument)
+            self.channel.publish(Position(EPOCH, update.event_id), encode, length)
+
+    async def _go_live(self) -> None:
+        try:
+            async with asyncio.timeout(LIVE_WITHIN_S):
+                while not await self._catch_up():
+                    pass
+            held, self._held = self._held, None
+            for records in held or ():
+                self._publish(records)
+        except (TimeoutError, MadangError) as error:
+            self._give_up(str(error) or "time is over")
+            return
+        self._began = True
+        waiting, self._waiting = self._waiting, {}
+        for connection, ready in waiting.items():
+            self._admit(connection, ready)
+        self._owner.leave_if_idle(self)
+
+    async def _catch_up(self) -> bool:
+        """Take the steps once; False where they must be taken again."""
+        self._again = False
+        bus = self._owner.bus
+        try:
+            await bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+        except BusError:
+            await bus.wait_for_server(BARRIER, SERVER_WAIT_MS)
+            await asyncio.sleep(RETRY_S)
+            return False
+        await self._recover()
+        return not self._again
+
+    async def _recover(self) -> None:
+        ledger = self._owner.ledger
+        if not self._began:
+            self._offset = (await ledger.events(self.account, NEWEST_EVENT, 1)).last
+            return
+        if self._offset is None:
+            raise EventsLost("events began at an unknown place")
+        while True:
+            page = await ledger.events(self.account, self._offset, RECOVERY_PAGE)
+            if not page.complete:
+                raise EventsLost("the ledger does not keep events that old")
+            for record in page.records:
+                self._publish(record)
+            if len(page.records) < RECOVERY_PAGE:
+                return
+
+    def _give_up(self, why: str) -> None:
+        """Close everybody who listens or waits, so that they come back and load anew."""
+        log.get("stream").warning("order events interrupted", account=self.account, reason=why)
+        waiting, self._waiting = self._waiting, {}
+        for connection in waiting:
+            connection.close(CloseCode.SERVICE_RESTART, "order events are not available")
+        self.channel.interrupt("order events are not available")
+        self._owner.leave_if_idle(self)
+
+
+class AccountEventsHub:
+    """The accounts that somebody on this worker listens to."""
+
+    def __init__(self, bus: Bus, hub: Hub, ledger: LedgerClient, replica: DirectoryReplica) -> None:
+        self.bus = bus
+        self.hub = hub
+        self.ledger = ledger
+        self.replica = replica
+        self._accounts: dict[int, AccountEvents] = {}
+
+    def join(self, account: int, connection: Connection, ready: Ready) -> None:
+        """Send `connection` the account's events; `ready` is called when that begins."""
+        found = self._accounts.get(account)
+        if found is None:
+            found = self._accounts[account] = AccountEvents(account, self)
+        found.join(connection, ready)
+
+    def part(self, account: int, connection: Connection) -> None:
+        """Stop sending `connection` the account's events."""
+        found = self._accounts.get(account)
+        if found is not None:
+            found.cancel(connection)
+            connection.unsubscribe(found.channel)
+            self.leave_if_idle(found)
+
+    def leave_if_idle(self, events: AccountEvents) -> None:
+        """Let an account go that nobody listens to."""
+        if events.idle and self._accounts.get(events.account) is events:
+            del self._accounts[events.account]
+            events.close()
+            self.hub.drop(events.channel.name)
+
+    def close(self) -> None:
+        """Let every account go."""
+        for events in list(self._accounts.values()):
+            events.close()
+        self._accounts.clear()

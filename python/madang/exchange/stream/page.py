@@ -1,0 +1,125 @@
+"""`/web/stream`: the market for everybody, and the account's own orders for who is signed in.
+
+A page says which symbols it looks at. Whoever brings a valid session cookie also gets `resync` once
+order events flow (what was loaded before may be old: load it again) and `order` for each event
+after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from madang.core.closecodes import CloseCode
+from madang.edge import Principal, Request
+from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.cookies import SessionClaim
+from madang.exchange.directory import DirectoryReplica
+from madang.exchange.stream.account_events import AccountEventsHub
+from madang.exchange.stream.dialects import PAGE
+from madang.exchange.stream.market_data import MarketData
+from madang.hub import Connection
+
+SYMBOLS_MAX: Final = 50
+_RESYNC: Final = b'{"type":"resync"}'
+
+
+class Ask(msgspec.Struct):
+    """What a page says."""
+
+    action: str
+    symbol: str = ""
+
+
+class PageSession:
+    """One connection to `/web/stream`."""
+
+    def __init__(
+        self, connection: Connection, owner: PageStream, principal: Principal | None
+    ) -> None:
+        self.principal = principal
+        self._connection = connection
+        self._owner = owner
+        self._symbols: set[str] = set()
+        if principal is not None:
+            owner.events.join(principal.account, connection, lambda: connection.send(_RESYNC))
+
+    def on_message(self, payload: bytes, binary: bool) -> None:
+        """Take one message of the page."""
+        try:
+            ask = msgspec.json.decode(payload, type=Ask)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._connection.close(CloseCode.POLICY_VIOLATION, "invalid syntax")
+            return
+        if ask.action == "subscribe":
+            self._subscribe(ask.symbol)
+        elif ask.action == "unsubscribe":
+            if ask.symbol in self._symbols:
+                self._symbols.discard(ask.symbol)
+                self._owner.market.part(ask.symbol, self._connection)
+        else:
+            self._connection.close(CloseCode.POLICY_VIOLATION, "unknown action")
+
+    def on_close(self, code: int, reason: str) -> None:
+        """Leave the account; the hub has left the symbols."""
+        self._owner.forget(self)
+        if self.principal is not None:
+            self._owner.events.part(self.principal.account, self._connection)
+
+    def check(self, session_holds: Callable[[SessionClaim], bool]) -> None:
+        """Close the connection if its session is over."""
+        if self.principal is None or self._connection.closed:
+            return
+        claim = self.principal.data
+        if not isinstance(claim, SessionClaim) or not session_holds(claim):
+            self._connection.close(CloseCode.UNAUTHORIZED, "the session is over")
+
+    def _subscribe(self, symbol: str) -> None:
+        instrument = self._owner.replica.directory.instrument(symbol)
+        if instrument is None or instrument.symbol != symbol:
+            self._complain(f"unknown symbol {symbol[:40]}")
+        elif symbol not in self._symbols:
+            if len(self._symbols) >= SYMBOLS_MAX:
+                self._complain(f"at most {SYMBOLS_MAX} symbols")
+                return
+            self._symbols.add(symbol)
+            self._owner.market.join(symbol, self._connection)
+
+    def _complain(self, message: str) -> None:
+        self._connection.send(msgspec.json.encode({"type": "error", "message": message}))
+
+
+class PageStream:
+    """Opens sessions and closes those that are over."""
+
+    def __init__(
+        self,
+        authenticator: ExchangeAuthenticator,
+        replica: DirectoryReplica,
+        events: AccountEventsHub,
+        market: MarketData,
+    ) -> None:
+        self.replica = replica
+        self.events = events
+        self.market = market
+        self._authenticator = authenticator
+        self._sessions: set[PageSession] = set()
+
+    def open(self, request: Request, connection: Connection) -> PageSession:
+        """Start a session; a cookie that is not valid makes an anonymous one."""
+        connection.dialect = PAGE
+        connection.authenticated = True
+        session = PageSession(connection, self, self._authenticator.session(request))
+        self._sessions.add(session)
+        return session
+
+    def forget(self, session: PageSession) -> None:
+        """Drop a session that has ended."""
+        self._sessions.discard(session)
+
+    def check(self) -> None:
+        """Close every session that does not hold any more."""
+        for session in list(self._sessions):
+            session.check(self._authenticator.session_holds)

@@ -1,0 +1,165 @@
+"""A worker: the edge, the trading API and the streams of one process.
+
+Composition only. A worker owns no state of the market: it can be killed at any moment, and its
+successor knows everything once the directory is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import madang
+from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.cluster.process import Process
+from madang.core.clock import Clock, SystemClock
+from madang.core.settings import decode_section
+from madang.edge import (
+    Application,
+    EdgeSettings,
+    Metric,
+    Pages,
+    Role,
+    Server,
+    WebSocketRoute,
+)
+from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.assets import AssetMethods
+from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.clock import ClockMethods, MarketHours
+from madang.exchange.api.cookies import load_secret
+from madang.exchange.api.feed_client import FeedClient
+from madang.exchange.api.ledger_client import LedgerClient
+from madang.exchange.api.login import Login, LoginSettings
+from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.routes import Methods, exchange_routes
+from madang.exchange.api.web import WebSession, WebSymbols
+from madang.exchange.directory import DirectoryReplica
+from madang.exchange.gateway import GatewaySettings, OrderGateway
+from madang.exchange.stream.account_events import AccountEventsHub
+from madang.exchange.stream.market_data import MarketData
+from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.trading import TradingStream
+from madang.exchange.venue.settings import VenueSettings
+from madang.hub import Hub, HubSettings
+from madang.wire.codes import SelfTrade
+
+PORT: Final = "http"
+PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/signin")
+SESSION_CHECK_S: Final = 30.0
+"""How often sessions are looked through for those whose time is over."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worker's part of the settings; of `venue` it uses hours, time zone and self-trade mode."""
+
+    edge: EdgeSettings = EdgeSettings()
+    hub: HubSettings = HubSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    login: LoginSettings = LoginSettings()
+    venue: VenueSettings = VenueSettings()
+    drain_timeout_ms: int = 5_000
+
+
+class Worker:
+    """The parts of one worker, put together."""
+
+    def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
+        self.hub = Hub(settings.hub)
+        self.replica = DirectoryReplica(bus)
+        self.gateway = OrderGateway(bus, settings.gateway, clock)
+        self._settings = settings
+        self._bus = bus
+        secret = load_secret(state_dir)
+        ledger = LedgerClient(bus, clock)
+        feed = FeedClient(bus)
+        authenticator = ExchangeAuthenticator(self.replica, secret, clock)
+        self._login = Login(self.replica, settings.login, clock)
+        self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
+        self._market = MarketData(bus, self.hub)
+        self._trading = TradingStream(authenticator, self._events)
+        self._page = PageStream(authenticator, self.replica, self._events, self._market)
+        self.replica.on_change(self.check_sessions)
+        self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
+        hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
+        methods = Methods(
+            OrderMethods(self.gateway, ledger, self.replica, self_trade),
+            AccountMethods(ledger, self.replica),
+            AssetMethods(self.replica),
+            ClockMethods(feed, hours, clock),
+            WebSession(self._login, authenticator, secret, clock),
+            WebSymbols(self.replica, feed),
+        )
+        self.application = Application(
+            routes=exchange_routes(methods),
+            websocket_routes=(
+                WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
+                WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
+            ),
+            authenticator=authenticator,
+            pages=Pages(Path(str(files("madang.edge").joinpath("static"))), PAGE_PATHS),
+            title="Madang",
+            version=madang.__version__,
+            description="A stock market that speaks the Alpaca Trading API v2.",
+            metrics=self._metrics,
+        )
+        self.server = Server(self.application, settings.edge, self.hub)
+
+    def check_sessions(self) -> None:
+        """Close the streams of keys and sessions that do not hold any more."""
+        self._trading.check()
+        self._page.check()
+
+    async def close(self) -> None:
+        """Finish what is under way, then let everything go."""
+        await self.server.drain(self._settings.drain_timeout_ms)
+        await self.server.close()
+        await self.gateway.close()
+        self._events.close()
+        self._market.close()
+        self._login.close()
+        await self.replica.close()
+
+    def _metrics(self) -> Iterable[Metric]:
+        directory = self.replica.directory
+        gauges = {
+            "madang_orders_under_way": (self.gateway.under_way, "Commands without an answer yet."),
+            "madang_directory_accounts": (len(directory.accounts), "Accounts known here."),
+            "madang_directory_loads": (self.replica.loads, "Complete loads of the directory."),
+        }
+        for name, (value, text) in gauges.items():
+            yield Metric(name, "gauge", text, (({}, float(value)),))
+        samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
+        yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
+
+
+async def main(process: Process) -> None:
+    """Run a worker until the cluster stops it."""
+    settings = decode_section(WorkerSettings, process.options, "options", "worker")
+    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    worker = Worker(bus, process.state_dir, settings, SystemClock())
+    process.status("waiting for the venue")
+    await worker.replica.start()
+    await worker.server.start(process.sockets[PORT])
+    process.on_socket(
+        lambda _, listener: worker.server.add_socket(listener),
+        lambda _, listener: worker.server.remove_socket(listener),
+    )
+    process.ready()
+    process.status("serving")
+    checker = asyncio.create_task(_check_for_ever(worker))
+    await process.wait_stop()
+    checker.cancel()
+    await worker.close()
+    await bus.close()
+
+
+async def _check_for_ever(worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(SESSION_CHECK_S)
+        worker.check_sessions()
