@@ -1,0 +1,279 @@
+//! Events, written once into one reusable buffer, byte for byte as `python/madang/wire/events.py` says.
+
+use crate::account::{Account, Credential, Position};
+use crate::bytes::{append_padded, put, put_key};
+use crate::codes::{event, Reason};
+use crate::instrument::Instrument;
+use crate::ladder::Level;
+use crate::order::{Order, Orders};
+
+const HEADER: usize = 32;
+const RECORD_HEADER: usize = 8;
+/// Bytes of an order's body without its client order id.
+pub(crate) const ORDER_BODY: usize = 128;
+const ORDER_EXTRA: usize = 32;
+const RESULT_BODY: usize = 48;
+
+/// What a fill adds to an ORDER event.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fill {
+    pub(crate) price: i64,
+    pub(crate) quantity: i64,
+    pub(crate) trade_id: u64,
+}
+
+/// A trade, as both sides see it.
+pub(crate) struct Trade {
+    pub(crate) instrument: u32,
+    pub(crate) aggressor: u8,
+    pub(crate) fill: Fill,
+    pub(crate) buy: (u64, u32),
+    pub(crate) sell: (u64, u32),
+}
+
+/// The end of a command.
+pub(crate) struct CommandResult {
+    pub(crate) account: u32,
+    pub(crate) request: [u64; 2],
+    pub(crate) reason: u16,
+    pub(crate) repeat: bool,
+    pub(crate) kind: u8,
+    pub(crate) number: u64,
+    pub(crate) a: i64,
+    pub(crate) b: i64,
+    pub(crate) order: Option<u32>,
+}
+
+/// The buffer, and what every event's header carries.
+pub(crate) struct Output {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sequence: u64,
+    pub(crate) now_ns: i64,
+    pub(crate) next_event: u64,
+}
+
+/// Write an order's 128 bytes.
+#[inline]
+pub(crate) fn put_order(target: &mut [u8; ORDER_BODY], order: &Order) {
+    put(target, 0, order.id.to_le_bytes());
+    put(target, 8, order.account.to_le_bytes());
+    put(target, 12, order.instrument.to_le_bytes());
+    let small = [
+        order.side,
+        order.kind,
+        order.time_in_force,
+        order.status,
+        order.self_trade,
+        order.flags,
+        order.client_id_length,
+        order.close_reason,
+    ];
+    put(target, 16, small);
+    put(target, 24, order.quantity.to_le_bytes());
+    put(target, 32, order.notional.to_le_bytes());
+    put(target, 40, order.limit.to_le_bytes());
+    put(target, 48, order.stop.to_le_bytes());
+    put(target, 56, order.filled.to_le_bytes());
+    put(target, 64, order.value.to_le_bytes());
+    put(target, 80, order.fee.to_le_bytes());
+    put(target, 88, order.created_ns.to_le_bytes());
+    put(target, 96, order.updated_ns.to_le_bytes());
+    put(target, 104, order.closed_ns.to_le_bytes());
+    put(target, 112, order.replaces.to_le_bytes());
+    put(target, 120, order.replaced_by.to_le_bytes());
+}
+
+/// Append the body of an account with its name.
+pub(crate) fn append_account(target: &mut Vec<u8>, account: &Account) {
+    let start = target.len();
+    let mut body = [0; 32];
+    put(&mut body, 0, account.number.to_le_bytes());
+    body[4] = account.state;
+    body[5] = account.name.len() as u8;
+    put(&mut body, 8, account.cash.to_le_bytes());
+    put(&mut body, 16, account.held.to_le_bytes());
+    put(&mut body, 24, account.created_ns.to_le_bytes());
+    target.extend_from_slice(&body);
+    append_padded(target, start, &[&account.name]);
+}
+
+/// Append the body of an instrument with its texts.
+pub(crate) fn append_instrument(target: &mut Vec<u8>, instrument: &Instrument) {
+    let start = target.len();
+    let mut body = [0; 64];
+    put(&mut body, 0, instrument.number.to_le_bytes());
+    body[4] = instrument.session;
+    body[5] = instrument.symbol.len() as u8;
+    body[6] = instrument.exchange.len() as u8;
+    body[7] = instrument.name.len() as u8;
+    put(&mut body, 8, instrument.tick.to_le_bytes());
+    put(&mut body, 16, instrument.lot.to_le_bytes());
+    put(&mut body, 24, instrument.reference_price.to_le_bytes());
+    put(&mut body, 32, instrument.last_price.to_le_bytes());
+    put(&mut body, 40, instrument.last_ns.to_le_bytes());
+    put(&mut body, 48, instrument.shares_total.to_le_bytes());
+    put(&mut body, 56, instrument.collar_bps.to_le_bytes());
+    target.extend_from_slice(&body);
+    append_padded(target, start, &[&instrument.symbol, &instrument.exchange, &instrument.name]);
+}
+
+/// Append the body of a credential with its texts.
+pub(crate) fn append_credential(target: &mut Vec<u8>, credential: &Credential) {
+    let start = target.len();
+    let mut body = [0; 16];
+    put(&mut body, 0, credential.number.to_le_bytes());
+    put(&mut body, 4, credential.account.to_le_bytes());
+    body[8] = credential.kind;
+    body[9] = credential.name.len() as u8;
+    put(&mut body, 10, (credential.value.len() as u16).to_le_bytes());
+    target.extend_from_slice(&body);
+    append_padded(target, start, &[&credential.name, &credential.value]);
+}
+
+/// Append the body of a position.
+pub(crate) fn append_position(target: &mut Vec<u8>, account: u32, position: &Position) {
+    let mut body = [0; 32];
+    put(&mut body, 0, account.to_le_bytes());
+    put(&mut body, 4, position.instrument.to_le_bytes());
+    put(&mut body, 8, position.quantity.to_le_bytes());
+    put(&mut body, 16, position.held.to_le_bytes());
+    put(&mut body, 24, position.cost_basis.to_le_bytes());
+    target.extend_from_slice(&body);
+}
+
+/// Append the body of a price level; a total beyond 63 bits is told as the largest number.
+pub(crate) fn append_level(target: &mut Vec<u8>, side: u8, level: &Level) {
+    let mut body = [0; 24];
+    body[0] = side;
+    put(&mut body, 4, level.orders.count.to_le_bytes());
+    put(&mut body, 8, level.price.to_le_bytes());
+    put(&mut body, 16, i64::try_from(level.quantity).unwrap_or(i64::MAX).to_le_bytes());
+    target.extend_from_slice(&body);
+}
+
+/// Append the body of an order with its client order id.
+pub(crate) fn append_order(target: &mut Vec<u8>, orders: &Orders, slot: u32) {
+    let mut body = [0; ORDER_BODY];
+    put_order(&mut body, &orders[slot]);
+    target.extend_from_slice(&body);
+    target.extend_from_slice(orders.client_id_padded(slot));
+}
+
+/// Append a query record: eight bytes of header, then what `body` appends.
+pub(crate) fn append_record(target: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = target.len();
+    target.extend_from_slice(&[0; RECORD_HEADER]);
+    body(target);
+    let length = (target.len() - start) as u16;
+    put(target, start, length.to_le_bytes());
+    target[start + 2] = kind;
+}
+
+impl Output {
+    pub(crate) fn new() -> Output {
+        Output { bytes: Vec::new(), sequence: 0, now_ns: 0, next_event: 1 }
+    }
+
+    #[inline]
+    fn put_header(&mut self, target: &mut [u8], length: usize, kind: u8, account: u32) {
+        put(target, 0, (length as u16).to_le_bytes());
+        target[2] = kind;
+        target[3] = 0;
+        put(target, 4, account.to_le_bytes());
+        put(target, 8, self.sequence.to_le_bytes());
+        put(target, 16, self.now_ns.to_le_bytes());
+        put(target, 24, self.next_event.to_le_bytes());
+        self.next_event += 1;
+    }
+
+    /// Write an event that is not on the hot path: its body is what `body` appends.
+    pub(crate) fn event(&mut self, kind: u8, account: u32, body: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADER]);
+        body(&mut self.bytes);
+        let mut header = [0; HEADER];
+        self.put_header(&mut header, self.bytes.len() - start, kind, account);
+        put(&mut self.bytes, start, header);
+    }
+
+    /// Write an ORDER event: the order as it stands, its fill, and the account's shares.
+    #[inline]
+    pub(crate) fn order(&mut self, orders: &Orders, slot: u32, what: u8, fill: Fill, shares: i64) {
+        const SIZE: usize = HEADER + ORDER_EXTRA + ORDER_BODY;
+        let order = &orders[slot];
+        let client_id = orders.client_id_padded(slot);
+        let mut record = [0; SIZE];
+        self.put_header(&mut record, SIZE + client_id.len(), event::ORDER, order.account);
+        record[3] = what;
+        put(&mut record, HEADER, fill.price.to_le_bytes());
+        put(&mut record, HEADER + 8, fill.quantity.to_le_bytes());
+        put(&mut record, HEADER + 16, fill.trade_id.to_le_bytes());
+        put(&mut record, HEADER + 24, shares.to_le_bytes());
+        if let Some(body) = record.last_chunk_mut() {
+            put_order(body, order);
+        }
+        self.bytes.extend_from_slice(&record);
+        self.bytes.extend_from_slice(client_id);
+    }
+
+    /// Write a TRADE event.
+    pub(crate) fn trade(&mut self, trade: &Trade) {
+        const SIZE: usize = HEADER + 56;
+        let mut record = [0; SIZE];
+        self.put_header(&mut record, SIZE, event::TRADE, 0);
+        let body = &mut record[HEADER..];
+        put(body, 0, trade.instrument.to_le_bytes());
+        body[4] = trade.aggressor;
+        put(body, 8, trade.fill.price.to_le_bytes());
+        put(body, 16, trade.fill.quantity.to_le_bytes());
+        put(body, 24, trade.fill.trade_id.to_le_bytes());
+        put(body, 32, trade.buy.0.to_le_bytes());
+        put(body, 40, trade.sell.0.to_le_bytes());
+        put(body, 48, trade.buy.1.to_le_bytes());
+        put(body, 52, trade.sell.1.to_le_bytes());
+        self.bytes.extend_from_slice(&record);
+    }
+
+    /// Write a RESULT event, the end of its command.
+    #[inline]
+    pub(crate) fn result(&mut self, orders: &Orders, result: &CommandResult) {
+        const SIZE: usize = HEADER + RESULT_BODY;
+        let text = result.order.map_or(0, |slot| ORDER_BODY + orders.client_id_padded(slot).len());
+        let mut record = [0; SIZE];
+        self.put_header(&mut record, SIZE + text, event::RESULT, result.account);
+        let body = &mut record[HEADER..];
+        put_key(body, 0, result.request);
+        put(body, 16, result.reason.to_le_bytes());
+        body[18] = u8::from(result.repeat);
+        body[19] = u8::from(result.order.is_some());
+        put(body, 20, u32::from(result.kind).to_le_bytes());
+        put(body, 24, result.number.to_le_bytes());
+        put(body, 32, result.a.to_le_bytes());
+        put(body, 40, result.b.to_le_bytes());
+        self.bytes.extend_from_slice(&record);
+        if let Some(slot) = result.order {
+            append_order(&mut self.bytes, orders, slot);
+        }
+    }
+}
+
+/// Why a command changed nothing, with the two numbers that explain it.
+#[derive(Clone, Copy)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) a: i64,
+    pub(crate) b: i64,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal { reason, a: 0, b: 0 }
+    }
+}
+
+impl Reason {
+    /// Refuse for this reason, with its numbers.
+    pub(crate) fn with(self, a: i64, b: i64) -> Refusal {
+        Refusal { reason: self, a, b }
+    }
+}
