@@ -31,10 +31,12 @@ class Running:
     server: Server
     hub: Hub
     port: int
+    clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        return Client(reader, writer)
+        self.clients.append(Client(reader, writer))
+        return self.clients[-1]
 
 
 @asynccontextmanager
@@ -48,10 +50,15 @@ async def serving(
     sock.bind(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     await server.start([sock])
+    running = Running(server, hub, port)
     try:
-        yield Running(server, hub, port)
+        yield running
     finally:
         await server.close()
+        for client in running.clients:
+            client.writer.transport.abort()
+        for _ in range(3):  # let uvloop close what was aborted
+            await asyncio.sleep(0)
 
 
 async def eventually(condition: Callable[[], bool], limit_s: float = 10.0) -> None:

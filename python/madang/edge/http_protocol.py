@@ -120,6 +120,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def _set_phase(self, phase: Phase) -> None:
         self._phase = phase
+        if not self._writable and phase is not Phase.LINGER:
+            return  # the deadline is that of a peer that does not read
         settings = self._settings
         if phase is Phase.IDLE:
             timeout_ms = settings.idle_timeout_ms

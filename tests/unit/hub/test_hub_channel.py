@@ -286,9 +286,8 @@ def test_a_window_is_at_once_when_quiet_and_gathers_under_load() -> None:
     assert len(wire.writes) == 3
 
 
-def test_random_joins_and_leaves_never_lose_or_repeat_a_message() -> None:
-    seed = 11
-    print("seed", seed)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_random_joins_and_leaves_never_lose_or_repeat_a_message(seed: int) -> None:
     source = random.Random(seed)
 
     async def main() -> None:

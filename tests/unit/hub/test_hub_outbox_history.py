@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from madang.hub.history import PUBLICATION_BYTES, History, Position, Publication
 from madang.hub.outbox import Outbox
 
@@ -67,9 +69,8 @@ def test_without_a_beginning_only_what_cannot_hide_a_gap_is_recovered() -> None:
     assert [p.position.offset for p in history.since(Position(1, 6)) or []] == [7]
 
 
-def test_history_keeps_both_limits_whatever_is_published() -> None:
-    seed = 7
-    print("seed", seed)
+@pytest.mark.parametrize("seed", [7, 8])
+def test_history_keeps_both_limits_whatever_is_published(seed: int) -> None:
     source = random.Random(seed)
     history = History(50, 20_000)
     offset = 0

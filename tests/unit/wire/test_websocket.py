@@ -163,9 +163,8 @@ def test_endless_empty_fragments_are_refused() -> None:
     assert failure(data) == 1008
 
 
-def test_random_bytes_end_in_events_or_a_close_code_and_hold_no_more_than_the_limit() -> None:
-    seed = 20_261_122
-    print("seed", seed)
+@pytest.mark.parametrize("seed", [20_261_122, 7])
+def test_random_bytes_end_in_events_or_a_close_code_within_the_limit(seed: int) -> None:
     source = random.Random(seed)
     for _ in range(3_000):
         data = source.randbytes(source.randrange(1, 60))
@@ -177,7 +176,7 @@ def test_random_bytes_end_in_events_or_a_close_code_and_hold_no_more_than_the_li
             for event in read_all(decoder, data):
                 assert len(event.payload) <= 1_000
         except WebSocketError as error:
-            assert error.code in (1002, 1007, 1009)
+            assert error.code in (1002, 1007, 1009)  # noqa: PT017 - most inputs fail
         assert decoder.buffered_bytes <= len(data)
 
 
