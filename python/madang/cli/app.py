@@ -7,6 +7,7 @@ stops last, so that no worker takes an order that nobody can log.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from madang.exchange.demo.people import SYMBOLS, load_or_invent
 from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
 from madang.wire.codes import PRICE_SCALE
 
-LEDGER_NICE = 5
+REPLICA_NICE = 5
 PRELOAD = (
     "madang.exchange.venue.process",
     "madang.exchange.ledger.process",
@@ -28,10 +29,12 @@ PRELOAD = (
 
 def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs."""
+    engine = settings.venue.engine
+    ledger = {"engine": engine, "ledger": msgspec.to_builtins(settings.ledger)}
     applications = [
-        _application("venue", "madang.exchange.venue.process:main", settings.venue),
-        _application("ledger", "madang.exchange.ledger.process:main", settings.ledger, LEDGER_NICE),
-        _application("feed", "madang.exchange.feed.process:main", settings.feed, LEDGER_NICE),
+        _application("venue", msgspec.to_builtins(settings.venue)),
+        _application("ledger", ledger, REPLICA_NICE),
+        _application("feed", {"engine": engine}, REPLICA_NICE),
         _workers(settings),
     ]
     if demo:
@@ -43,11 +46,13 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     )
 
 
-def _application(
-    name: str, target: str, options: msgspec.Struct, nice: int = 0
-) -> ApplicationSettings:
+def _application(name: str, options: Mapping[str, object], nice: int = 0) -> ApplicationSettings:
     return ApplicationSettings(
-        name=name, target=target, options=msgspec.to_builtins(options), nice=nice, preload=PRELOAD
+        name=name,
+        target=f"madang.exchange.{name}.process:main",
+        options=options,
+        nice=nice,
+        preload=PRELOAD,
     )
 
 
@@ -71,7 +76,7 @@ def _traders(settings: Settings) -> ApplicationSettings:
         name="traders",
         target="madang.exchange.demo.process:main",
         options={"host": settings.listen.host, "port": settings.listen.port},
-        nice=LEDGER_NICE,
+        nice=REPLICA_NICE,
         preload=PRELOAD,
     )
 

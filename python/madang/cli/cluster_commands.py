@@ -8,6 +8,7 @@ the answer, or `{"error": ...}`, is one JSON object on standard output. Imports 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,31 +23,44 @@ EXIT_OK = 0
 EXIT_REFUSED = 1
 EXIT_NOT_RUNNING = 3
 STOP_TIMEOUT_MS = 120_000
-RUNTIME_DIR = Path(".madang/run")
+DEMO_STATE = ".madang/demo"
 COLUMNS = ("name", "state", "pid", "restarts", "up", "memory", "last exit", "status")
 
-RuntimeDir = Annotated[
-    Path,
-    typer.Option(
-        "--runtime-dir", envvar="MADANG_RUNTIME_DIR", help="Folder of the control socket."
-    ),
+State = Annotated[
+    str | None,
+    typer.Option("--state", help="State folder; else that of madang.toml, else of the demo."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TimeoutMs = Annotated[int, typer.Option("--timeout-ms", min=1, help="Longest wait for the end.")]
 
 
-def ls(runtime_dir: RuntimeDir = RUNTIME_DIR, as_json: AsJson = False) -> None:
+def ls(state: State = None, as_json: AsJson = False) -> None:
     """List every instance with its state, restarts, memory and last exit."""
-    raise typer.Exit(list_instances(runtime_dir, as_json))
+    raise typer.Exit(list_instances(find_runtime_dir(state), as_json))
 
 
 def stop(
-    runtime_dir: RuntimeDir = RUNTIME_DIR,
+    state: State = None,
     timeout_ms: TimeoutMs = STOP_TIMEOUT_MS,
     as_json: AsJson = False,
 ) -> None:
     """Stop everything gracefully and wait until it is down."""
-    raise typer.Exit(stop_cluster(runtime_dir, as_json, timeout_ms))
+    raise typer.Exit(stop_cluster(find_runtime_dir(state), as_json, timeout_ms))
+
+
+def find_runtime_dir(state: str | None) -> Path:
+    """Return the folder of the control socket: that of `state`, else of the settings here.
+
+    Where these have no running cluster but the demo has, it is the demo that is meant.
+    """
+    from madang.cli.settings import FILE, load, runtime_dir
+
+    path = Path(FILE) if Path(FILE).exists() else None
+    found = load(path, os.environ, {"cluster": {"state_dir": state}}).runtime_dir
+    demo = runtime_dir(Path(DEMO_STATE).absolute())
+    if state is None and not (found / SOCKET_NAME).exists() and (demo / SOCKET_NAME).exists():
+        return demo
+    return found
 
 
 def list_instances(runtime_dir: Path, as_json: bool) -> int:

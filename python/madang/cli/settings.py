@@ -18,7 +18,6 @@ import msgspec
 from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
-from madang.exchange.feed.settings import FeedSettings
 from madang.exchange.ledger.settings import LedgerSettings
 from madang.exchange.venue.settings import VenueSettings
 
@@ -58,7 +57,6 @@ class Settings(msgspec.Struct, frozen=True):
     edge: EdgeSettings
     venue: VenueSettings
     ledger: LedgerSettings
-    feed: FeedSettings
 
     @property
     def state_dir(self) -> Path:
@@ -80,7 +78,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "feed")
+SECTIONS = ("cluster", "edge", "venue", "ledger")
 
 
 def load(
@@ -110,7 +108,6 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         edge=decode_section(EdgeSettings, edge, source, "edge"),
         venue=decode_section(VenueSettings, section["venue"], source, "venue"),
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
-        feed=decode_section(FeedSettings, section["feed"], source, "feed"),
     )
 
 

@@ -12,7 +12,7 @@ from madang.bus import Bus, BusError, BusSettings, Request, open_unix_bus
 from madang.cluster.process import Process
 from madang.exchange import engine as engines
 from madang.exchange.feed.market import TRADES_KEPT, Market
-from madang.exchange.feed.settings import FeedSettings
+from madang.exchange.feed.settings import FeedOptions
 from madang.exchange.venue.follower import Follower
 
 BOOK_INTERVAL_S = 0.05
@@ -77,13 +77,13 @@ class Feed:
 
 async def main(process: Process) -> None:
     """Run the feed until the cluster stops it."""
-    settings = msgspec.convert(dict(process.options), FeedSettings)
+    options = msgspec.convert(dict(process.options), FeedOptions)
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     market = Market()
     feed = Feed(bus, market)
     follower = Follower(
         process.name,
-        lambda: engines.create(settings.engine),
+        lambda: engines.create(options.engine),
         process.state_dir,
         bus,
         feed.on_events,

@@ -1,9 +1,9 @@
-"""The feed's part of the settings."""
+"""What the feed's process is told."""
 
 import msgspec
 
 
-class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[feed]`."""
+class FeedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The feed's replica runs the venue's engine."""
 
-    engine: str = "auto"
+    engine: str

@@ -29,7 +29,7 @@ from madang.exchange.ledger.ledger import (
     Ledger,
     bodies,
 )
-from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.operator import Operator, read_directory
 from madang.exchange.venue.follower import Follower
 from madang.store import database, migrations
@@ -175,7 +175,8 @@ async def _settle_pending(process: Process, bus: Bus) -> None:
 
 async def main(process: Process) -> None:
     """Run the ledger until the cluster stops it."""
-    settings = msgspec.convert(dict(process.options), LedgerSettings)
+    options = msgspec.convert(dict(process.options), LedgerOptions)
+    settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     url = settings.database or database.sqlite_url(process.state_dir / "ledger.db")
     sql = database.open_database(url, rebuildable=True)
@@ -183,7 +184,7 @@ async def main(process: Process) -> None:
     ledger = Ledger(History(sql), process.state_dir, settings.snapshot_every)
     follower = Follower(
         process.name,
-        lambda: engines.create(settings.engine),
+        lambda: engines.create(options.engine),
         process.state_dir,
         bus,
         ledger.on_events,

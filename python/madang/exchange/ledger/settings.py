@@ -7,6 +7,12 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[ledger]`: `database` is an SQLAlchemy URL, empty for a file in the state folder."""
 
     database: str = ""
-    engine: str = "auto"
     snapshot_every: int = 200_000
     """Commands between two snapshots."""
+
+
+class LedgerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the ledger's process is told; its replica runs the venue's engine."""
+
+    engine: str
+    ledger: LedgerSettings = LedgerSettings()
