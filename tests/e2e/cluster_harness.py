@@ -48,6 +48,7 @@ class Cluster:
 
     def __init__(self, folder: Path, table: Mapping[str, object]) -> None:
         self.folder = folder
+        self.runtime = folder / str(table.get("runtime", "run"))
         self.mark = uuid.uuid4().hex
         environment = {**os.environ, MARK: self.mark, "PYTHONPATH": f"{ROOT / 'python'}:{ROOT}"}
         self.terminal = folder / "terminal"
@@ -70,7 +71,7 @@ class Cluster:
 
     def ask(self, command: str) -> dict[str, Any]:
         """Ask over the control socket."""
-        return request(self.folder / "run" / "control.sock", {"command": command})
+        return request(self.runtime / "control.sock", {"command": command})
 
     def row(self, name: str) -> dict[str, Any]:
         """Return what `ls` says of one instance."""

@@ -28,8 +28,8 @@ def main() -> int:
         preload = tuple(entry.pop("preload", ["tests.e2e.cluster_roles"]))
         applications.append(ApplicationSettings(ports=ports, preload=preload, **entry))
     settings = ClusterSettings(
-        Path(table["folder"]) / "state",
-        Path(table["folder"]) / "run",
+        Path(table["folder"]) / table.get("state", "state"),
+        Path(table["folder"]) / table.get("runtime", "run"),
         tuple(applications),
         restart=RestartSettings(**table.get("restart", {})),
         watchdog=WatchdogSettings(**table.get("watchdog", {})),

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,27 +58,57 @@ def test_ls_tells_what_runs_and_the_supervisor_is_small(tmp_path: Path) -> None:
         assert running.row("worker-0")["status"] == f"1,http [] threads=1 parent={parent}"
 
 
-def test_the_commands_print_json_and_say_by_exit_code_whether_anything_runs(tmp_path: Path) -> None:
-    def run(command: str) -> tuple[int, dict[str, object]]:
-        code = f"from pathlib import Path; from madang.cli.cluster_commands import {command}"
-        code += f"; import sys; sys.exit({command}(Path(sys.argv[1]), True))"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-        arguments = [sys.executable, "-c", code, str(tmp_path / "run")]
-        done = subprocess.run(arguments, env=environment, stdout=subprocess.PIPE, check=False)
-        answer: dict[str, object] = json.loads(done.stdout)
-        return done.returncode, answer
+def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the `madang` command in `folder`; return exit code, output and errors."""
+    code = "from madang.cli.cluster_commands import ls, stop; import typer; app = typer.Typer(); "
+    code += "app.command()(ls); app.command()(stop); app()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
 
-    with cluster(tmp_path, [role("venue", "idle")]) as running:
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Return a folder whose path leaves room for the names of sockets."""
+    with tempfile.TemporaryDirectory(prefix="md-") as folder:
+        yield Path(folder)
+
+
+def test_the_commands_say_by_exit_code_whether_anything_runs(short_folder: Path) -> None:
+    with cluster(short_folder, [role("venue", "idle")], runtime="state/run") as running:
         running.wait_ready()
-        code, answer = run("list_instances")
+        code, output, _ = command(short_folder, "ls", "--state", "state", "--json")
         assert code == 0
-        assert answer["supervisor"] == running.process.pid
-        code, answer = run("stop_cluster")
-        assert (code, answer["supervisor"]) == (0, running.process.pid)
+        assert json.loads(output)["supervisor"] == running.process.pid
+        code, output, _ = command(short_folder, "ls", "--state", "state")
+        assert code == 0
+        assert output.splitlines()[1].split()[:3] == ["venue", "ready", str(running.pid("venue"))]
+        code, output, _ = command(short_folder, "stop", "--state", "state", "--json")
+        assert (code, json.loads(output)["supervisor"]) == (0, running.process.pid)
         assert running.process.wait(5) == 0
-        code, answer = run("list_instances")
-        assert code == 3
-        assert "no Madang runs here" in str(answer["error"])
+        code, output, errors = command(short_folder, "ls", "--state", "state")
+        assert (code, output) == (3, "")
+        assert "no Madang runs here" in errors
+
+
+def test_without_a_state_folder_the_commands_find_settings_and_demo(short_folder: Path) -> None:
+    (short_folder / "madang.toml").write_text('[cluster]\nstate_dir = "elsewhere"\n')
+    code, _, errors = command(short_folder, "ls")
+    assert (code, str(short_folder / "elsewhere" / "run") in errors) == (3, True)
+    demo = short_folder / ".madang" / "demo"
+    demo.mkdir(parents=True)
+    with cluster(demo, [role("venue", "idle")], state=".", runtime="run") as running:
+        running.wait_ready()
+        assert command(short_folder, "ls")[0] == 0
+        assert command(short_folder, "stop")[0] == 0
+        assert running.process.wait(5) == 0
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_limit(tmp_path: Path) -> None:
