@@ -48,10 +48,10 @@ page-test: $(STAMPS)/npm ## types and unit tests of the pages
 	$(NPM) run --silent test
 
 drill: setup $(STAMPS)/test-needs ## seeded faults on real processes
-	$(BIN)/python -m pytest tests/drill --override-ini addopts="--import-mode=importlib -ra"
+	$(BIN)/python -m pytest tests/drill --timeout=1200
 
 soak: setup $(STAMPS)/test-needs ## the long runs: millions of commands, hours of faults
-	$(BIN)/python -m pytest tests/soak --override-ini addopts="--import-mode=importlib -ra" --timeout=0
+	$(BIN)/python -m pytest tests/soak --timeout=0
 
 bench: setup $(STAMPS)/test-needs ## every benchmark beside its peers, rendered to bench/REPORT.md
 	$(BIN)/python -m bench.report
