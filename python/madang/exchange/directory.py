@@ -99,7 +99,7 @@ class Directory:
         return None if found is None else found.value
 
     def apply(self, data: bytes) -> Numbers:
-        """Take INSTRUMENT, ACCOUNT and CREDENTIAL records; return the highest numbers among them."""
+        """Take INSTRUMENT, ACCOUNT and CREDENTIAL records; return their highest numbers."""
         last = {EventKind.INSTRUMENT: 0, EventKind.ACCOUNT: 0, EventKind.CREDENTIAL: 0}
         for kind, offset, _ in split_records(data):
             at = offset + RECORD_HEADER_BYTES

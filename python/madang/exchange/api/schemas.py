@@ -102,19 +102,14 @@ class Order(msgspec.Struct):
     self_trade_prevention: SelfTradeName
 
 
-class Refusal(msgspec.Struct):
-    """Why one order of many was not canceled."""
-
-    code: int
-    message: str
-
-
 class CanceledOrder(msgspec.Struct):
     """The outcome of cancelling one of all orders."""
 
     id: Uuid
     status: Literal[200, 500]
-    body: Order | Refusal
+    body: Annotated[
+        dict[str, object], Meta(description="the order, or code and message where it was refused")
+    ]
 
 
 class TradeAccount(msgspec.Struct):

@@ -1,5 +1,4 @@
-"""How one order event is said to each kind of listener; each is encoded once, however many listen. Pure.
-"""
+"""How one order event is said to each kind of listener, encoded once for all of a kind. Pure."""
 
 from __future__ import annotations
 
