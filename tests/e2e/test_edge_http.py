@@ -353,13 +353,13 @@ def test_connections_are_limited_per_address_and_in_all() -> None:
         for limits in (settings(connections_max=2), settings(connections_per_address_max=2)):
             async with serving(Desk().application(), limits) as running:
                 clients = [await running.connect() for _ in range(2)]
-                await eventually(lambda r=running: r.server.statistics()["connections"] == 2)
+                await eventually(running.has(connections=2))
                 third = await running.connect()
                 assert (await third.answer()).status == 503
                 assert await third.ended() == b""
                 third.close()
                 clients[0].close()
-                await eventually(lambda r=running: r.server.statistics()["connections"] == 1)
+                await eventually(running.has(connections=1))
                 fourth = await running.connect()
                 fourth.send(get("/hello/a"))
                 assert (await fourth.answer()).status == 200
@@ -439,8 +439,7 @@ def test_metrics_openapi_and_docs_describe_this_worker() -> None:
 def test_every_route_declares_a_role() -> None:
     async def main() -> None:
         async with serving(Desk().application()) as running:
-            undeclared = [r.path for r in running.server.routes if not isinstance(r.role, Role)]
-            assert undeclared == []
+            assert {type(route.role) for route in running.server.routes} == {Role}
             public = {r.path for r in running.server.routes if r.role is Role.PUBLIC}
             assert {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"} <= public
 

@@ -38,6 +38,10 @@ class Running:
         self.clients.append(Client(reader, writer))
         return self.clients[-1]
 
+    def has(self, **counts: int) -> Callable[[], bool]:
+        """Return a condition on the server's statistics."""
+        return lambda: counts.items() <= self.server.statistics().items()
+
 
 @asynccontextmanager
 async def serving(

@@ -104,10 +104,16 @@ class Request:
 
     def query_as(self, kind: type[Body]) -> Body:
         """Return the query parameters as a msgspec struct; 422 names what does not fit."""
+        texts = self.query()
         try:
-            return msgspec.convert(self.query(), kind, strict=False)
+            query = msgspec.convert(texts, kind, strict=False)
         except msgspec.ValidationError as error:
             raise ApiError(422, f"query: {error}") from None
+        for name, value in texts.items():
+            # Leaving a parameter out says "none"; its text does not.
+            if value.lower() == "null" and getattr(query, name, value) is None:
+                raise ApiError(422, f"query: {name} cannot be null")
+        return query
 
     def json(self, kind: type[Body]) -> Body:
         """Return the body as `kind`: 415 by its type, 400 not JSON, 422 not of this shape."""

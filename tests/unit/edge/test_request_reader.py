@@ -11,7 +11,8 @@ from madang.edge.request_reader import PIECE_BYTES, RequestReader
 
 SETTINGS = EdgeSettings(header_bytes_max=1_000, body_bytes_max=2_000)
 STREAM = (
-    b"GET /a%20b?x=1&x=2 HTTP/1.1\r\nHost: h\r\nCookie: a=1\r\ncookie: b=2\r\nX-Many: 1\r\nx-many: 2\r\n\r\n"
+    b"GET /a%20b?x=1&x=2 HTTP/1.1\r\nHost: h\r\nCookie: a=1\r\ncookie: b=2\r\n"
+    b"X-Many: 1\r\nx-many: 2\r\n\r\n"
     b"POST /v2/orders HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world"
     b"POST /chunked HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: t\r\n\r\n"
