@@ -1,0 +1,128 @@
+"""Replaying Bitstamp order events: created, changed and deleted, each naming its order.
+
+The file does not say who traded with whom. A created order is sent as it was, so the engine matches
+it by its own rules; what the file says of it later either finds it in the book, or finds that the
+engine has filled it already, or names an order from before the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from madang.exchange.replay.client import Client, ReplayAccounts, Steps
+from madang.wire.codes import PRICE_SCALE, QUANTITY_SCALE, Reason, Side, TimeInForce
+
+QUANTITY_PER_SATOSHI = QUANTITY_SCALE // 100_000_000
+
+
+class BitstampEvent(NamedTuple):
+    """One event; `quantity` (what is left) and `price` are in the market's units."""
+
+    order_id: int
+    time_ms: int
+    price: int
+    quantity: int
+    action: str  # created, changed or deleted
+    side: Side
+
+
+def read_bitstamp(lines: Iterable[str]) -> Iterator[BitstampEvent]:
+    """Yield the events of a file whose first line names the columns."""
+    rows = iter(lines)
+    next(rows, None)
+    for line in rows:
+        order_id, _, time_ms, price, satoshi, action, direction = line.strip().split(",")
+        quantity = int(Decimal(satoshi)) * QUANTITY_PER_SATOSHI
+        side = Side.BUY if direction == "bid" else Side.SELL
+        price_units = int(Decimal(price) * PRICE_SCALE)
+        yield BitstampEvent(int(order_id), int(time_ms), price_units, quantity, action, side)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the changes and deletes of a file found."""
+
+    live: int = 0  # the order, in the book
+    filled: int = 0  # an order that the engine has filled in full
+    unknown: int = 0  # nothing: it was created before the file
+
+    @property
+    def total(self) -> int:
+        """How many changes and deletes there were."""
+        return self.live + self.filled + self.unknown
+
+
+@dataclass(slots=True)
+class _Order:
+    account: int
+    engine_id: int
+    quantity: int
+    left: int
+
+
+class BitstampReplay:
+    """Replays order events one by one with `apply`, and counts what they find."""
+
+    def __init__(self, accounts: ReplayAccounts, run: bytes) -> None:
+        self.changes = Found()
+        self.deletes = Found()
+        self.trades = 0
+        self._client = Client(accounts, run)
+        self._orders: dict[int, _Order] = {}  # by the file's id; kept when filled
+        self._by_engine_id: dict[int, _Order] = {}
+
+    def apply(self, event: BitstampEvent) -> Steps[None]:
+        """Replay one event."""
+        if event.action == "created":
+            yield from self._create(event)
+        elif event.action == "changed":
+            yield from self._change(event)
+        else:
+            yield from self._delete(event)
+
+    def _create(self, event: BitstampEvent) -> Steps[None]:
+        account = self._client.maker(event.side, event.order_id)
+        reply = yield from self._client.place(
+            account, event.side, event.price, event.quantity, TimeInForce.GTC
+        )
+        assert reply.result.reason == Reason.OK, "a replay's accounts can pay"
+        order = _Order(account, reply.result.number, event.quantity, event.quantity)
+        self._orders[event.order_id] = order
+        self._by_engine_id[order.engine_id] = order
+        for trade in reply.trades:
+            self.trades += 1
+            self._by_engine_id[trade.buy_order].left -= trade.quantity
+            self._by_engine_id[trade.sell_order].left -= trade.quantity
+
+    def _look_up(self, event: BitstampEvent, found: Found) -> _Order | None:
+        order = self._orders.get(event.order_id)
+        if order is None:
+            found.unknown += 1
+            return None
+        if order.left == 0:
+            found.filled += 1
+            return None
+        found.live += 1
+        return order
+
+    def _change(self, event: BitstampEvent) -> Steps[None]:
+        """Make the order as small as the file says; it may be smaller already."""
+        order = self._look_up(event, self.changes)
+        if order is None or not 0 < event.quantity < order.left:
+            return
+        order.quantity -= order.left - event.quantity
+        order.left = event.quantity
+        reply = yield from self._client.reduce(order.account, order.engine_id, order.quantity)
+        assert reply.result.reason == Reason.OK, "an order that is left can be made smaller"
+        order.engine_id = reply.result.number
+        self._by_engine_id[order.engine_id] = order
+
+    def _delete(self, event: BitstampEvent) -> Steps[None]:
+        order = self._look_up(event, self.deletes)
+        if order is not None:
+            reply = yield from self._client.cancel(order.account, order.engine_id)
+            assert reply.result.reason == Reason.OK, "an order that is left can be cancelled"
+            order.left = 0
