@@ -35,7 +35,8 @@ def until(condition: Callable[[], Found], limit_s: float = LIMIT_S) -> Found:
 
 def role(name: str, function: str, **more: object) -> dict[str, object]:
     """Describe an application whose role is in `cluster_roles`."""
-    return {"name": name, "target": f"tests.e2e.cluster_roles:{function}", **more}
+    target = f"tests.e2e.cluster_roles:{function}"
+    return {"name": name, "target": target, "preload": ["tests.e2e.cluster_roles"], **more}
 
 
 def http(port: int = 0) -> list[dict[str, object]]:
@@ -48,7 +49,7 @@ class Cluster:
 
     def __init__(self, folder: Path, table: Mapping[str, object]) -> None:
         self.folder = folder
-        self.runtime = folder / str(table.get("runtime", "run"))
+        self.runtime = Path(str(table["runtime_dir"]))
         self.mark = uuid.uuid4().hex
         environment = {**os.environ, MARK: self.mark, "PYTHONPATH": f"{ROOT / 'python'}:{ROOT}"}
         self.terminal = folder / "terminal"
@@ -67,7 +68,8 @@ class Cluster:
         readable, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
         line = self.process.stdout.readline() if readable else b""
         assert line, f"not ready; it said:\n{self.terminal.read_text()}"
-        return {name: (host, port) for name, (host, port) in json.loads(line).items()}
+        host, _, port = json.loads(line)["http"].rpartition(":")
+        return {"http": (host, int(port))} if port.isdigit() else {}
 
     def ask(self, command: str) -> dict[str, Any]:
         """Ask over the control socket."""
@@ -118,7 +120,8 @@ def cluster(
     folder: Path, applications: Sequence[Mapping[str, object]], **more: object
 ) -> Iterator[Cluster]:
     """Run a cluster; at the end nothing that it started may be alive."""
-    table = {"folder": str(folder), "applications": list(applications), **more}
+    folders = {"state_dir": str(folder / "state"), "runtime_dir": str(folder / "run")}
+    table = {**folders, "applications": list(applications), **more}
     running = Cluster(folder, table)
     try:
         yield running

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
-from madang.cluster.settings import (
-    ApplicationSettings,
-    ClusterSettings,
-    LogSettings,
-    PortSettings,
-    RestartSettings,
-    WatchdogSettings,
-)
-from madang.cluster.supervisor import run_supervisor
+from madang.cluster.foreground import become_supervisor, decode
 from madang.core.errors import MadangError
 
+BANNER = '{"http": "{http}"}'
 
-def main() -> int:
-    """Run what the first argument describes."""
-    table = json.loads(sys.argv[1])
-    applications = []
-    for entry in table["applications"]:
-        ports = tuple(PortSettings(**port) for port in entry.pop("ports", []))
-        preload = tuple(entry.pop("preload", ["tests.e2e.cluster_roles"]))
-        applications.append(ApplicationSettings(ports=ports, preload=preload, **entry))
-    settings = ClusterSettings(
-        Path(table["folder"]) / table.get("state", "state"),
-        Path(table["folder"]) / table.get("runtime", "run"),
-        tuple(applications),
-        restart=RestartSettings(**table.get("restart", {})),
-        watchdog=WatchdogSettings(**table.get("watchdog", {})),
-        log=LogSettings(**table.get("log", {})),
-        **table.get("other", {}),
-    )
+
+def main() -> None:
+    """Become the supervisor that the first argument describes."""
     try:
-        return run_supervisor(settings, _on_ready)
+        become_supervisor(decode(json.loads(sys.argv[1])), BANNER)
     except MadangError as error:
-        sys.stderr.write(error.message + "\n")
-        return 2
-
-
-def _on_ready(addresses: Mapping[str, tuple[str, int]]) -> None:
-    sys.stdout.write(json.dumps(addresses) + "\n")
-    sys.stdout.flush()
+        sys.exit(error.message)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

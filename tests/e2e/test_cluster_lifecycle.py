@@ -82,7 +82,9 @@ def short_folder() -> Iterator[Path]:
 
 
 def test_the_commands_say_by_exit_code_whether_anything_runs(short_folder: Path) -> None:
-    with cluster(short_folder, [role("venue", "idle")], runtime="state/run") as running:
+    with cluster(
+        short_folder, [role("venue", "idle")], runtime_dir=str(short_folder / "state" / "run")
+    ) as running:
         running.wait_ready()
         code, output, _ = command(short_folder, "ls", "--state", "state", "--json")
         assert code == 0
@@ -104,7 +106,7 @@ def test_without_a_state_folder_the_commands_find_settings_and_demo(short_folder
     assert (code, str(short_folder / "elsewhere" / "run") in errors) == (3, True)
     demo = short_folder / ".madang" / "demo"
     demo.mkdir(parents=True)
-    with cluster(demo, [role("venue", "idle")], state=".", runtime="run") as running:
+    with cluster(demo, [role("venue", "idle")], state_dir=str(demo)) as running:
         running.wait_ready()
         assert command(short_folder, "ls")[0] == 0
         assert command(short_folder, "stop")[0] == 0
@@ -182,7 +184,7 @@ def test_a_second_supervisor_on_the_folder_is_refused_and_told_who_holds_it(tmp_
     with cluster(tmp_path, [role("venue", "idle")]) as first:
         first.wait_ready()
         with cluster(tmp_path, [role("venue", "idle")]) as second:
-            assert second.process.wait(20) == 2
+            assert second.process.wait(20) == 1
         text = f"held by another running supervisor (pid {first.process.pid})"
         assert text in first.terminal.read_text()
         assert first.row("venue")["state"] == "ready"
@@ -195,7 +197,7 @@ def test_a_port_that_somebody_has_is_refused_by_name(tmp_path: Path) -> None:
     with cluster(one, [role("worker", "answer", ports=http())]) as first:
         port = first.wait_ready()["http"][1]
         with cluster(two, [role("worker", "answer", ports=http(port))]) as second:
-            assert second.process.wait(20) == 2
+            assert second.process.wait(20) == 1
             assert f"cannot listen on 127.0.0.1:{port}" in second.terminal.read_text()
 
 

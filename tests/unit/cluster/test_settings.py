@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from madang.cluster.errors import UnsupportedSystem
+from madang.cluster.foreground import decode, render
 from madang.cluster.linux import require_linux
 from madang.cluster.settings import (
     ApplicationSettings,
@@ -60,3 +62,19 @@ def test_anything_but_linux_is_refused_clearly(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(UnsupportedSystem, match="Linux only, this is darwin"):
         require_linux()
+
+
+def test_the_plain_form_of_settings_is_read_back_whole() -> None:
+    rich = replace(
+        GOOD,
+        applications=(replace(WORKER, options={"a": [1, None]}, preload=("a", "b"), nice=3),),
+        watchdog=WatchdogSettings(heartbeat_ms=1, stall_ms=2, abort_ms=3),
+        backlog=7,
+    )
+    assert decode(json.loads(json.dumps(asdict(rich), default=str))) == rich
+
+
+def test_a_banner_shows_the_addresses_of_its_ports() -> None:
+    addresses = {"http": ("127.0.0.1", 80), "rtmp": ("::1", 1935)}
+    shown = render("http://{http}/ rtmp://{rtmp}/ {other}", addresses)
+    assert shown == "http://127.0.0.1:80/ rtmp://[::1]:1935/ {other}"

@@ -1,0 +1,108 @@
+"""Become the supervisor: the same process, without what the command line had to import.
+
+The composition root knows every application and weighs accordingly; the supervisor shall stay small
+for as long as it runs. So the settings go into a memfd and the process executes itself anew: the
+pid, the terminal and the parent stay what they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from madang.cluster.settings import (
+    ApplicationSettings,
+    ClusterSettings,
+    LogSettings,
+    PortSettings,
+    RestartSettings,
+    WatchdogSettings,
+    check,
+)
+from madang.cluster.supervisor import Addresses, run_supervisor
+from madang.core.errors import MadangError
+
+EXIT_FAILED = 1
+
+
+def become_supervisor(settings: ClusterSettings, banner: str) -> NoReturn:
+    """Replace this program by the supervisor of `settings`; never returns.
+
+    `banner` is written to standard output when all is ready for the first time, each `{name}` of a
+    port in it replaced by `host:port`. The exit code is that of `run_supervisor`, or 1 with one
+    line on standard error. Raises SettingsError before anything is replaced.
+    """
+    check(settings)
+    descriptor = os.memfd_create("madang-settings", 0)
+    with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        json.dump({"settings": asdict(settings), "banner": banner}, file, default=str)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = [sys.executable, "-m", "madang.cluster.foreground", str(descriptor)]
+    os.execv(sys.executable, arguments)
+
+
+def decode(table: Mapping[str, object]) -> ClusterSettings:
+    """Return the settings whose plain form `table` is; what is missing has its default."""
+    fields = dict(table)
+    applications = fields.pop("applications")
+    assert isinstance(applications, list)
+    for name, kind in (
+        ("restart", RestartSettings),
+        ("watchdog", WatchdogSettings),
+        ("log", LogSettings),
+    ):
+        section = fields.get(name, {})
+        assert isinstance(section, dict)
+        fields[name] = kind(**section)
+    fields["state_dir"] = Path(str(fields["state_dir"]))
+    fields["runtime_dir"] = Path(str(fields["runtime_dir"]))
+    decoded = tuple(_application(entry) for entry in applications)
+    return ClusterSettings(applications=decoded, **fields)  # type: ignore[arg-type]
+
+
+def _application(entry: Mapping[str, object]) -> ApplicationSettings:
+    fields = dict(entry)
+    ports, preload = fields.pop("ports", []), fields.pop("preload", [])
+    assert isinstance(ports, list)
+    assert isinstance(preload, list)
+    return ApplicationSettings(
+        ports=tuple(PortSettings(**port) for port in ports),
+        preload=tuple(preload),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def render(banner: str, addresses: Addresses) -> str:
+    """Return `banner` with the addresses in it."""
+    for name, (host, port) in addresses.items():
+        shown = f"[{host}]" if ":" in host else host
+        banner = banner.replace(f"{{{name}}}", f"{shown}:{port}")
+    return banner
+
+
+def main() -> int:
+    """Run what the memfd with the given number describes."""
+    descriptor = int(sys.argv[1])
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        table = json.load(file)
+
+    def on_ready(addresses: Addresses) -> None:
+        sys.stdout.write(render(table["banner"], addresses) + "\n")
+        sys.stdout.flush()
+
+    try:
+        return run_supervisor(decode(table["settings"]), on_ready)
+    except MadangError as error:
+        sys.stderr.write(f"madang: {error.message}\n")
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
