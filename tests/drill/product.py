@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -15,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from madang.cli.settings import runtime_dir
+from madang.cluster.control import SOCKET_NAME, request
+from madang.cluster.errors import ControlRefused, NotRunning
 from madang.core.ids import new_request_id
 from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
@@ -106,7 +108,8 @@ class Product:
         while time.monotonic() < limit:
             assert self.process is not None
             assert self.process.poll() is None, self.tail()
-            if len(self.rows()) > 0 and all(row["state"] == "ready" for row in self.rows()):
+            rows = self.rows()
+            if rows and all(row["state"] == "ready" for row in rows):
                 return
             time.sleep(POLL_S)
         raise AssertionError(f"not up within {START_LIMIT_S} s\n{self.tail()}")
@@ -130,17 +133,11 @@ class Product:
 
     def rows(self) -> list[dict[str, object]]:
         """Return the rows of `madang ls`, none while nothing answers."""
-        done = subprocess.run(
-            [sys.executable, "-m", "madang.cli.main", "ls", "--json", "--state", str(self.state)],
-            capture_output=True,
-            text=True,
-            timeout=STOP_LIMIT_S,
-            check=False,
-        )
-        if done.returncode != 0:
+        try:
+            answer = request(runtime_dir(self.state) / SOCKET_NAME, {"command": "ls"})
+        except (NotRunning, ControlRefused):
             return []
-        found = json.loads(done.stdout)
-        rows = found if isinstance(found, list) else found.get("instances", [])
+        rows = answer["rows"]
         assert isinstance(rows, list)
         return rows
 
