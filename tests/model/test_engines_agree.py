@@ -15,7 +15,7 @@ from madang.exchange.engine.port import Engine
 from madang.exchange.engine.python import PythonEngine
 from madang.exchange.engine.snapshot import SnapshotError
 from madang.wire.batch import HEADER_BYTES, encode_batch
-from madang.wire.codes import CloseReason, OrderEvent, Reason
+from madang.wire.codes import PPM, CloseReason, OrderEvent, Reason
 from madang.wire.commands import NO_REQUEST, encode_create_account
 from madang.wire.split import split_events
 from tests.support.agreement import Run, RunSettings
@@ -59,7 +59,7 @@ def newest_first(level: levels.Level[object]) -> object:
 
 
 def paid_down(value: int, fee_value: int) -> int:
-    return (value * money.PPM + fee_value) // 10**13
+    return (value * PPM + fee_value) // 10**13
 
 
 def stops_from_the_close(instrument: object, traded: object, triggered: object) -> None:
