@@ -150,9 +150,7 @@ def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
 
 
 @contextmanager
-def running_venue(
-    folder: Path, *names: str, workers: int = 2, extra: str = ""
-) -> Iterator[Venue]:
+def running_venue(folder: Path, *names: str, workers: int = 2, extra: str = "") -> Iterator[Venue]:
     """Yield a product in which each of `names` has 1,000,000 in cash and 10,000 of each share.
 
     A name that begins with "poor" has 1,000 in cash and nothing else. `extra` is added to `[venue]`.
