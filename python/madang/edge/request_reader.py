@@ -101,11 +101,15 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:
         """Collect the request target."""
         self._url += url
-        self._count_head(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > self._settings.header_bytes_max:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect one header; a trailer is counted and dropped."""
-        self._count_head(len(name) + len(value) + 4)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._settings.header_bytes_max:
+            self._refuse_head()
         if self.in_body:
             return
         key = name.lower()
@@ -116,11 +120,6 @@ class RequestReader:
             self._refuse(400, "more than one Host header")
         else:
             headers[key] += (b"; " if key == b"cookie" else b", ") + value
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._settings.header_bytes_max:
-            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """Check what the headers promise before any of the body is taken."""
