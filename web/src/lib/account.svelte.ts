@@ -38,6 +38,8 @@ class AccountState {
       void this.load('money');
     };
     market.onResync = () => void this.load('all');
+    // Watching goes on as a visitor, or as whoever the cookie says by then.
+    market.onSessionOver = () => void this.start().then(() => market.reconnect());
   }
 
   async start(): Promise<void> {
@@ -47,7 +49,8 @@ class AccountState {
       this.retry = setTimeout(() => void this.start(), RETRY_MS);
       return;
     }
-    await this.load('all');
+    if (this.session === null) this.signedOut();
+    else await this.load('all');
   }
 
   async signIn(name: string, password: string): Promise<void> {

@@ -6,6 +6,8 @@ import type { Frame, Level, MarketSession, Trade } from './messages';
 import { browserWorld, Stream, type StreamState } from './stream';
 
 const TRADES_KEPT = 50;
+/** The sign-in that the stream was opened with does not hold any more. */
+const UNAUTHORIZED_CODE = 4500;
 
 type OrderFrame = Extract<Frame, { type: 'order' }>;
 
@@ -14,6 +16,7 @@ class Market {
   connection = $state<StreamState>({ kind: 'connecting' });
   bids = $state.raw<readonly Level[]>([]);
   asks = $state.raw<readonly Level[]>([]);
+  /** Newest first; the server tells them in the order in which they happened. */
   trades = $state.raw<readonly Trade[]>([]);
   session = $state<MarketSession | null>(null);
   /** The server's own complaint about what the page asked for, such as an unknown symbol. */
@@ -29,6 +32,7 @@ class Market {
   /** Set by the account: what to do with the account's own events, and when to load it anew. */
   onOrder: (frame: OrderFrame) => void = () => undefined;
   onResync: () => void = () => undefined;
+  onSessionOver: () => void = () => undefined;
 
   private sequence = -1;
   private readonly stream = new Stream(
@@ -65,6 +69,7 @@ class Market {
     this.connection = state;
     if (state.kind === 'live') this.onResync();
     else this.forget();
+    if (state.kind === 'refused' && state.code === UNAUTHORIZED_CODE) this.onSessionOver();
   }
 
   /** A new connection or symbol begins its own run of sequence numbers. */
@@ -88,7 +93,7 @@ class Market {
       this.asks = frame.asks;
       this.heardBook = true;
     } else if (frame.type === 'trades') {
-      this.trades = newestFirst(frame.trades);
+      this.trades = [...frame.trades].reverse();
     } else if (frame.type === 'trade') {
       if (this.trades.some((trade) => trade.id === frame.id)) return;
       this.trades = [frame, ...this.trades].slice(0, TRADES_KEPT);
@@ -96,11 +101,6 @@ class Market {
       this.session = frame.session;
     }
   }
-}
-
-function newestFirst(trades: readonly Trade[]): Trade[] {
-  const [first, last] = [trades[0], trades.at(-1)];
-  return first && last && first.t < last.t ? [...trades].reverse() : [...trades];
 }
 
 export const market = new Market();
