@@ -132,6 +132,7 @@ class LobsterReplay:
         self._queues: dict[Side, dict[int, list[_Resting]]] = {Side.BUY: {}, Side.SELL: {}}
         self._messages = messages
         self._row = 0
+        self._in_view: dict[Side, frozenset[int]] = {Side.BUY: frozenset(), Side.SELL: frozenset()}
         self._later: dict[tuple[Side, int], list[_Later]] = {}
         for row, message in enumerate(messages):
             if message.type in _NAMING:
@@ -161,8 +162,8 @@ class LobsterReplay:
     def reconcile(self, row: LobsterRow) -> Steps[int]:
         """Take over what a row shows and the events did not tell; return how many levels differed.
 
-        What happened to a level while it was out of view is not known, so when its total differs
-        its orders are seeded anew.
+        What happened to a level while it was out of view is not known, so when its total differs,
+        or it lacks orders that the file names later, its orders are seeded anew.
         """
         changed = 0
         for side in (Side.BUY, Side.SELL):
@@ -171,10 +172,11 @@ class LobsterReplay:
             for price in gone:
                 yield from self._rebuild(side, price, [])
             for price, size in sizes.items():
-                if self._total(side, price) != size:
+                if self._differs(side, price, size):
                     changed += 1
                     yield from self._rebuild(side, price, self._seeds(side, price, size))
             changed += len(gone)
+            self._in_view[side] = frozenset(sizes)
         return changed
 
     def _vanished(self, side: Side, price: int, sizes: dict[int, int]) -> bool:
@@ -184,6 +186,19 @@ class LobsterReplay:
         if side == Side.BUY:
             return price > min(sizes, default=0)
         return price < max(sizes, default=ABSENT_PRICE)
+
+    def _differs(self, side: Side, price: int, size: int) -> bool:
+        queue = self._queues[side].get(price, [])
+        if sum(resting.left for resting in queue) != size:
+            return True
+        if price in self._in_view[side]:
+            return False
+        left = {resting.file_id: resting.left for resting in queue}
+        return any(
+            left.get(seed.file_id, 0) < seed.size
+            for seed in self._seeds(side, price, size)
+            if seed.file_id != _UNKNOWN
+        )
 
     def _seeds(self, side: Side, price: int, size: int) -> list[_Wanted]:
         """Return the orders that make up a level which comes into view, oldest first."""
@@ -203,9 +218,6 @@ class LobsterReplay:
         if left:
             seeds.append(_Wanted(_UNKNOWN, True, left))
         return seeds
-
-    def _total(self, side: Side, price: int) -> int:
-        return sum(resting.left for resting in self._queues[side].get(price, ()))
 
     def _find(self, message: LobsterMessage) -> _Resting | None:
         """Return the order that an event names, or the unknown one of its price."""
