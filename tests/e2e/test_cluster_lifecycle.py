@@ -158,6 +158,17 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path, victim: str) -> N
             os.kill(escaped, signal.SIGKILL)
 
 
+def test_no_child_outlives_supervisor_and_logger_dying_together(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("venue", "deaf")]) as running:
+        running.wait_ready()
+        logger = running.helper("logger")
+        running.process.send_signal(signal.SIGSTOP)
+        os.kill(logger, signal.SIGKILL)
+        running.process.kill()
+        running.process.wait()
+        until(lambda: running.living() == [], limit_s=5)
+
+
 def test_the_next_start_ends_what_a_killed_supervisor_left(tmp_path: Path) -> None:
     roles = [role("venue", "deaf", stop_timeout_ms=300)]
     with cluster(tmp_path, roles) as first:

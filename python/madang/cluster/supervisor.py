@@ -339,8 +339,6 @@ class Supervisor:
             notice = self._notify.receive()
             if notice is None:
                 return
-            if notice.pid not in self._by_pid:
-                self._read_templates()
             if notice.pid in self._by_pid:
                 self._noticed(notice)
 
@@ -356,10 +354,6 @@ class Supervisor:
     def _watch_template(self, template: Template) -> None:
         if template.channel is not None:
             self._watch(template.channel, lambda: self._read_template(template))
-
-    def _read_templates(self) -> None:
-        for template in self._templates.values():
-            self._read_template(template)
 
     def _read_template(self, template: Template) -> None:
         before = template.channel
