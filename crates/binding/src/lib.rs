@@ -123,7 +123,11 @@ impl Engine {
         dict.set_item("keys", counts.keys)?;
         dict.set_item("requests", counts.requests)?;
         dict.set_item("accounts", counts.accounts)?;
+        dict.set_item("outcomes", counts.requests)?;
         dict.set_item("trades", counts.trades)?;
+        dict.set_item("events", counts.events)?;
+        dict.set_item("session", counts.session)?;
+        dict.set_item("market_session", counts.market_session)?;
         Ok(dict)
     }
 }

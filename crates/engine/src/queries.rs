@@ -19,6 +19,12 @@ pub struct Statistics {
     pub accounts: u64,
     /// Trades so far.
     pub trades: u64,
+    /// Events so far, which is the number of the last.
+    pub events: u64,
+    /// The number of the trading session.
+    pub session: u32,
+    /// The session of the market as a whole.
+    pub market_session: u8,
 }
 
 impl Engine {
@@ -114,6 +120,9 @@ impl Engine {
             requests: self.outcomes.len() as u64,
             accounts: self.accounts.len() as u64,
             trades: self.next_trade - 1,
+            events: self.out.next_event - 1,
+            session: self.session_number,
+            market_session: self.market_session,
         }
     }
 }
