@@ -89,6 +89,7 @@ class Supervisor:
         self._unclaimed: dict[int, int] = {}
         self._request_ids = itertools.count(1)
         self._record = Record(settings.runtime_dir)
+        self._turned_ns = time.monotonic_ns()
         self._booted = False
         self._exit_code = 0
         self._stop_requests = 0
@@ -166,18 +167,22 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and for its time at most."""
-        now_ns = time.monotonic_ns()
+        began_ns = time.monotonic_ns()
         due = [at for group in self._groups for at in self._deadlines(group)]
         if self._logger_resume_ns is not None:
             due.append(self._logger_resume_ns)
-        wait_ns = max(0, min(due) - now_ns) if due else None
+        wait_ns = max(0, min(due) - began_ns) if due else None
         ready = self._selector.select(None if wait_ns is None else wait_ns / 1e9)
-        if wait_ns is not None and time.monotonic_ns() - now_ns - wait_ns > OWN_LAG_NS:
-            self._forgive()
+        woken_ns = time.monotonic_ns()
+        late_ns = 0 if wait_ns is None else woken_ns - began_ns - wait_ns
         for key, _ in ready:
             if key.fileobj in self._selector.get_map():
                 key.data()
-        self._tick(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        if max(began_ns - self._turned_ns, late_ns, now_ns - woken_ns) > OWN_LAG_NS:
+            self._forgive()
+        self._turned_ns = now_ns
+        self._tick(now_ns)
 
     def _forgive(self) -> None:
         """Start every watchdog anew: we were held up, so silence says nothing about the others."""
