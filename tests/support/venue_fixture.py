@@ -56,9 +56,17 @@ class Answer:
     headers: dict[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """Return the body's JSON."""
-        return json.loads(self.body)
+    def json(self) -> dict[str, Any]:
+        """Return the body's JSON object."""
+        found = json.loads(self.body)
+        assert isinstance(found, dict), self.body
+        return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the body's JSON array."""
+        found = json.loads(self.body)
+        assert isinstance(found, list), self.body
+        return found
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class Venue:
         return f"ws://127.0.0.1:{self.port}/stream"
 
     def call(
-        self, who: str | None, method: str, path: str, body: Any = None, **headers: str
+        self, who: str | None, method: str, path: str, body: object = None, **headers: str
     ) -> Answer:
         """Send one request on a connection of its own; `body` is bytes or what becomes JSON."""
         sent = dict(headers)
@@ -104,7 +112,7 @@ class Venue:
         finally:
             connection.close()
 
-    def order(self, who: str, **fields: Any) -> Any:
+    def order(self, who: str, **fields: object) -> dict[str, Any]:
         """Place an order that must be accepted and return it."""
         answer = self.call(who, "POST", "/v2/orders", fields)
         assert answer.status == 200, answer.body
@@ -153,7 +161,7 @@ def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
 def running_venue(folder: Path, *names: str, workers: int = 2, extra: str = "") -> Iterator[Venue]:
     """Yield a product in which each of `names` has 1,000,000 in cash and 10,000 of each share.
 
-    A name that begins with "poor" has 1,000 in cash and nothing else. `extra` is added to `[venue]`.
+    A name that begins with "poor" has 1,000 in cash and nothing else; `extra` goes into `[venue]`.
     """
     state = folder / "state"
     state.mkdir(mode=0o700, parents=True)

@@ -21,6 +21,7 @@ from madang.exchange.api.cookies import (
     password_tag,
     read_session,
 )
+from madang.exchange.api.refusals import forbidden
 from madang.exchange.directory import DirectoryReplica
 
 SECRET_CHARACTERS_MAX: Final = 256
@@ -53,12 +54,14 @@ class ExchangeAuthenticator:
         return self.session(request)
 
     def key(self, key_id: str, secret: str) -> Principal:
-        """Return who holds an API key; raises ApiError 401."""
+        """Return who holds an API key; raises ApiError 401, or 403 where the account is disabled."""
         found = self._replica.directory.api_key(key_id)
         known = _NOBODY if found is None else found.value
         given = hashlib.sha256(secret[:SECRET_CHARACTERS_MAX].encode(errors="replace")).hexdigest()
         if not hmac.compare_digest(given, known) or found is None:
             raise unauthorized()
+        if not self._is_active(found.account):
+            raise forbidden("the account is disabled")
         role = self.role(found.account)
         return Principal(found.account, role, key_id, by_cookie=False, data=found.value)
 
@@ -69,6 +72,7 @@ class ExchangeAuthenticator:
             found is not None
             and found.account == principal.account
             and found.value == principal.data
+            and self._is_active(found.account)
         )
 
     def session(self, request: Request) -> Principal | None:
@@ -83,16 +87,18 @@ class ExchangeAuthenticator:
 
     def session_holds(self, claim: SessionClaim) -> bool:
         """Tell whether a session is in time, its account active and its password unchanged."""
-        directory = self._replica.directory
-        account = directory.accounts.get(claim.account)
-        if account is None or not account.active:
+        if not self._is_active(claim.account):
             return False
         if self._clock.now_ns() // 1_000_000_000 >= claim.expires_s:
             return False
         return any(
             hmac.compare_digest(password_tag(password.value), claim.tag)
-            for password in directory.passwords(claim.account)
+            for password in self._replica.directory.passwords(claim.account)
         )
+
+    def _is_active(self, account: int) -> bool:
+        found = self._replica.directory.accounts.get(account)
+        return found is not None and found.active
 
     def role(self, account: int) -> Role:
         """Return the role of an account; one without a role is a trader."""
