@@ -153,7 +153,9 @@ class UnixMesh:
                 break
             except FolderBusy:
                 await asyncio.sleep(BUSY_POLL_S)
+        dials = list(self._dials)
         self.abort()
+        await asyncio.gather(*dials, return_exceptions=True)
 
     def abort(self) -> None:
         """See `Transport`."""
