@@ -156,14 +156,16 @@ class Market:
         """Move cash (instrument 0) or shares in or out."""
         return self.send(wire.encode_transfer(account, self.request(), instrument, amount))
 
-    def terms(self, side: Side, quantity: int | str, limit: str = "", **more: object) -> OrderTerms:
+    def terms(
+        self, side: Side, amount: int | str, limit: str = "", /, **more: object
+    ) -> OrderTerms:
         """Return an order's terms; a limit makes it a limit order, a stop a stop order."""
         stop = str(more.pop("stop", ""))
         kind = ("stop_limit" if limit else "stop") if stop else ("limit" if limit else "market")
         tif = TIFS[str(more.pop("tif", "day"))]
         terms = OrderTerms(
             instrument=self.instrument, side=side, type=TYPES[kind], time_in_force=tif,
-            quantity=shares(quantity),
+            quantity=shares(amount),
             limit_price=price(limit) if limit else 0, stop_price=price(stop) if stop else 0,
         )  # fmt: skip
         for name, value in more.items():
@@ -177,13 +179,13 @@ class Market:
             wire.encode_new_order(account, self.request(), terms, self.client_order_id())
         )
 
-    def buy(self, account: int, quantity: int | str, limit: str = "", **more: object) -> Outcome:
+    def buy(self, account: int, amount: int | str, limit: str = "", **more: object) -> Outcome:
         """Send a buy order; see `terms`."""
-        return self.order(account, self.terms(Side.BUY, quantity, limit, **more))
+        return self.order(account, self.terms(Side.BUY, amount, limit, **more))
 
-    def sell(self, account: int, quantity: int | str, limit: str = "", **more: object) -> Outcome:
+    def sell(self, account: int, amount: int | str, limit: str = "", **more: object) -> Outcome:
         """Send a sell order; see `terms`."""
-        return self.order(account, self.terms(Side.SELL, quantity, limit, **more))
+        return self.order(account, self.terms(Side.SELL, amount, limit, **more))
 
     def replace(self, account: int, order_id: int, **changes: int) -> Outcome:
         """Send a replacement; the changes are in units."""
