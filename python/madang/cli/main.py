@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import account_commands, cluster_commands, venue_commands
+from madang.cli import cluster_commands
 from madang.core.errors import MadangError
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
+QUICK_COMMANDS = ("ls", "stop")
+"""These know the control socket alone, so the market's commands are not imported for them."""
 
 app = typer.Typer(
     name="madang",
@@ -22,8 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.add_typer(venue_commands.app, name="venue")
-app.add_typer(account_commands.app, name="account")
 app.command()(cluster_commands.ls)
 app.command()(cluster_commands.stop)
 
@@ -61,7 +61,7 @@ def up(
         "cluster": {"state_dir": state, "workers": _workers(workers)},
         "edge": {"host": host, "port": port},
     }
-    raise typer.Exit(starting.run(config, flags, demo=demo))
+    starting.run(config, flags, demo=demo)
 
 
 @app.command()
@@ -80,11 +80,21 @@ def _workers(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isdigit() else text
 
 
+def add_market_commands() -> None:
+    """Add the commands that speak with the venue."""
+    from madang.cli import account_commands, venue_commands
+
+    app.add_typer(venue_commands.app, name="venue")
+    app.add_typer(account_commands.app, name="account")
+
+
 def main() -> None:
     """Run the command; an operating error is one line on stderr and exit code 1."""
     if sys.platform != "linux":
         sys.stderr.write("madang: runs on Linux only\n")
         raise SystemExit(EXIT_USAGE)
+    if sys.argv[1:2] not in [[command] for command in QUICK_COMMANDS]:
+        add_market_commands()
     try:
         app()
     except MadangError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, load, runtime_dir
 from madang.core.errors import MadangError
 from madang.exchange.gateway import OrderGateway
@@ -16,7 +17,6 @@ from madang.exchange.operator import Operator
 
 Answer = TypeVar("Answer")
 WAIT_MS = 3_000
-DEMO_STATE = Path(".madang/demo")
 
 
 class NotRunningError(MadangError):
@@ -29,7 +29,7 @@ def state_folder(state: str | None) -> Path:
         return Path(state).absolute()
     if Path(FILE).exists():
         return load(Path(FILE), os.environ, {}).state_dir
-    return DEMO_STATE.absolute()
+    return Path(DEMO_STATE).absolute()
 
 
 async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
 from madang import __version__
 from madang.cli.app import compose, demo_lines, demo_venue, free_port, prepare_state
+from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, Settings, load
-from madang.cluster.supervisor import run_supervisor
+from madang.cluster.foreground import become_supervisor
 from madang.core.errors import SettingsError
-from madang.exchange.demo.people import load_or_invent
 from madang.exchange.engine import engine_name
 
-DEMO_STATE = ".madang/demo"
 LOOPBACK = "127.0.0.1"
 
 Flags = Mapping[str, Mapping[str, object]]
@@ -48,31 +47,18 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def run(config: Path | None, flags: Flags, *, demo: bool) -> int:
-    """Start everything and return the exit code when it has stopped."""
+def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
+    """Become the supervisor of everything; the exit code is its own."""
     settings = find_settings(config, flags, demo=demo)
     prepare_state(settings.state_dir)
-    if demo:
-        load_or_invent(settings.state_dir)
-    cluster = compose(settings, demo=demo)
     scheme = "https" if settings.edge.tls_cert else "http"
-
-    def on_ready(addresses: Mapping[str, tuple[str, int]]) -> None:
-        host, port = addresses["http"]
-        address = f"{scheme}://{_shown(host)}:{port}"
-        lines = [
-            f"madang {__version__} is up: {settings.cluster.worker_count()} workers, "
-            f"engine {engine_name(settings.venue.engine)}",
-            f"  address   {address}",
-        ]
-        if demo:
-            lines += demo_lines(settings.state_dir, address)
-        lines += [f"  state     {settings.state_dir}", "  Ctrl-C stops it"]
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
-
-    return run_supervisor(cluster, on_ready)
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    address = f"{scheme}://{{http}}"
+    lines = [
+        f"madang {__version__} is up: {settings.cluster.worker_count()} workers, "
+        f"engine {engine_name(settings.venue.engine)}",
+        f"  address   {address}",
+    ]
+    if demo:
+        lines += demo_lines(settings.state_dir, address)
+    lines += [f"  state     {settings.state_dir}", "  Ctrl-C stops it"]
+    become_supervisor(compose(settings, demo=demo), "\n".join(lines) + "\n")
