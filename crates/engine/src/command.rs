@@ -101,6 +101,17 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// The key of a record that is long enough to have one; it may still turn out malformed.
+    #[inline]
+    pub(crate) fn client_key(&self) -> Option<[u64; 2]> {
+        let at = match self.kind {
+            command::NEW_ORDER => HEADER + 48,
+            command::REPLACE_ORDER => HEADER + 40,
+            _ => return None,
+        };
+        (self.record.len() >= at + 16).then(|| key_at(self.record, at))
+    }
+
     pub(crate) fn is_order(&self) -> bool {
         self.kind == command::NEW_ORDER || self.kind == command::REPLACE_ORDER
     }

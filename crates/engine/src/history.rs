@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::table::{mix, KeyIndex};
 
 const BLOCK: usize = 4096;
-const INDEX_CAPACITY: usize = 1 << 12;
+const INDEX_CAPACITY: usize = 1 << 20;
 const MOVED_PER_INSERT: u32 = 8;
 
 /// An entry that is found by a 128-bit key.
@@ -128,6 +128,12 @@ impl<T: Keyed> History<T> {
             .find(hash, same)
             .or_else(|| self.older.as_ref().and_then(|(index, _)| index.find(hash, same)))?;
         Some(self.entries.at(position))
+    }
+
+    /// Read where the key begins, so that `find` and `push` meet a warm cache.
+    #[inline]
+    pub(crate) fn peek(&self, key: [u64; 2]) -> u64 {
+        self.index.peek(mix(key))
     }
 
     /// Append an entry whose key is not there yet.
