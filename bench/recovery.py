@@ -1,10 +1,10 @@
 """How fast a venue comes back: commands replayed per second, and a start from a snapshot.
 
-A log is written as the venue writes it (sequencer, batches, this machine's disk): exchange-core's mix
-of 9% orders that rest, 3% immediate ones, 6% cancels, 82% replacements, over 1,000 accounts. Then
-`recover` reads, checks and applies it (`replay_commands_per_s`). A second state folder gets 100,000
-open orders and a snapshot; `snapshot_start_s` is `recover` with that, from reading the file to the end
-of the log.
+A log is written as the venue writes it (sequencer, batches, this machine's disk): exchange-core's
+mix of 9% orders that rest, 3% immediate ones, 6% cancels, 82% replacements, over 1,000 accounts.
+Then `recover` reads, checks and applies it (`replay_commands_per_s`). A second state folder gets
+100,000 open orders and a snapshot; `snapshot_start_s` is `recover` with that, from reading the file
+to the end of the log.
 
 The peer is a program that keeps its orders in SQLite and reads them into memory when it starts.
 """
@@ -157,7 +157,7 @@ def write_open_orders(folder: Path, engine: str) -> None:
     writer.prepare()
     chance = random.Random(2)
     for _ in range(OPEN_ORDERS // BATCH_COMMANDS):
-        writer.write([order for order in _resting(chance)])
+        writer.write(list(_resting(chance)))
     found = writer.engine
     assert found.statistics()["orders"] == OPEN_ORDERS
     write_snapshot_bytes(folder, found.sequence, found.snapshot(), found.state_hash())

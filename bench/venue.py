@@ -1,13 +1,13 @@
 """Orders through the venue: from the bus in another process, into the log, durable, and back.
 
-A process of its own runs the whole venue role (lease, recovery, sequencer, log on this machine's disk,
-engine). This process sends new orders over the bus as a worker's gateway does, several in one request,
-and counts an order when its RESULT is back; by then the batch was synced. First as fast as it goes with
-a bounded number under way (`orders_per_s`), then open loop at a fixed rate, the latency counted from
-when each request should have left (`p50_ms`, `p99_ms`).
+A process of its own runs the whole venue role (lease, recovery, sequencer, log on this machine's
+disk, engine). This process sends new orders over the bus as a worker's gateway does, several in one
+request, and counts an order when its RESULT is back; by then the batch was synced. First as fast as
+it goes with a bounded number under way (`orders_per_s`), then open loop at a fixed rate, the
+latency counted from when each request should have left (`p50_ms`, `p99_ms`).
 
-The peer is what an ordinary Python program would do for the same promise: SQLite, one transaction per
-request of the same size, `synchronous=FULL`, in one process.
+The peer is what an ordinary Python program would do for the same promise: SQLite, one transaction
+per request of the same size, `synchronous=FULL`, in one process.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from madang.wire.commands import (
     encode_new_order,
     encode_transfer,
 )
-from madang.wire.events import RESULT_BODY, split_records
 from madang.wire.events import HEADER_BYTES as EVENT_HEADER_BYTES
+from madang.wire.events import RESULT_BODY, split_records
 
 ACCOUNTS = 100
 SYMBOLS = 8
@@ -103,9 +103,10 @@ def count_good(answer: bytes) -> int:
 
 
 async def prepare(bus: Bus) -> None:
-    commands = []
-    for number in range(1, ACCOUNTS + 1):
-        commands.append(encode_create_account(os.urandom(16), b"trader %d" % number))
+    commands = [
+        encode_create_account(os.urandom(16), b"trader %d" % number)
+        for number in range(1, ACCOUNTS + 1)
+    ]
     for number in range(1, ACCOUNTS + 1):
         commands.append(encode_transfer(number, os.urandom(16), 0, 10**15))
         commands += [
@@ -148,8 +149,7 @@ async def open_loop(bus: Bus, requests: list[bytes], rate: float) -> list[float]
     tasks = []
     for number, request in enumerate(requests):
         due = start + number * PER_REQUEST / rate
-        while (wait := due - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(one(request, due)))
     await asyncio.gather(*tasks)
     return taken
@@ -250,9 +250,7 @@ def main() -> None:
         "name": "venue",
         "ours": ours,
         "peers": {"sqlite": peer},
-        "ratio": {
-            f"{key}/sqlite": round(float(str(ours[key])) / peer[key], 3) for key in peer
-        },
+        "ratio": {f"{key}/sqlite": round(float(str(ours[key])) / peer[key], 3) for key in peer},
         "conditions": conditions,
     }
     if not arguments.json:

@@ -1,7 +1,8 @@
 """What clients were told, and whether all of it is still true in the end.
 
-Reads no state of the venue: results, order events and refusals as they arrived, and in the end what any
-client may ask for: its commands again under the same ids, its events, its balance, its positions.
+Reads no state of the venue: results, order events and refusals as they arrived, and in the end what
+any client may ask for: its commands again under the same ids, its events, its balance, its
+positions.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ class Checker:
         doubled = [number for number, times in numbers.items() if times > 1]
         if doubled:
             raise Violation(f"orders {doubled} answer two commands")
-        born = Counter(update.order.order_id for update, _ in _updates(final.events) if _is_birth(update))
+        born = Counter(
+            update.order.order_id for update, _ in _updates(final.events) if _is_birth(update)
+        )
         for request_id, told in self.outcomes.items():
             result = final.outcomes[request_id]
             if told.reason == Reason.OK and result.command_kind == 1 and born[told.number] != 1:
@@ -139,12 +142,12 @@ class Checker:
         sums: dict[tuple[int, Side, int], tuple[int, int]] = {}
         for trade in _trades(final.events):
             value = trade.price * trade.quantity
-            for side, order, account, sign in (
+            for side, number, account, sign in (
                 (Side.BUY, trade.buy_order, trade.buy_account, 1),
                 (Side.SELL, trade.sell_order, trade.sell_account, -1),
             ):
                 rate = self._taker if trade.aggressor == side else self._maker
-                key = (account, side, roots.get(order, order))
+                key = (account, side, roots.get(number, number))
                 values, fees = sums.get(key, (0, 0))
                 sums[key] = values + value, fees + value * rate
                 place = (account, trade.instrument)

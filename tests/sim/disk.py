@@ -1,10 +1,10 @@
 """A disk that keeps only what it promised.
 
-Two views: what the running system reads (the page cache) and what is on the platter. A write reaches
-the platter at `fdatasync` of its file, a name at `sync_folder`. At a power cut each piece of what was
-not synced (512-byte sectors, one of them cut at any byte) is kept or dropped by chance, in any order;
-names likewise, a rename whole or not at all. `fdatasync` that fails loses pieces while the cache still
-shows them, as Linux does. All chance comes from one seeded Random.
+Two views: what the running system reads (the page cache) and what is on the platter. A write
+reaches the platter at `fdatasync` of its file, a name at `sync_folder`. At a power cut each piece
+of what was not synced (512-byte sectors, one of them cut at any byte) is kept or dropped by chance,
+in any order; names likewise, a rename whole or not at all. `fdatasync` that fails loses pieces
+while the cache still shows them, as Linux does. All chance comes from one seeded Random.
 """
 
 from __future__ import annotations
@@ -187,7 +187,11 @@ class SimulatedDisk:
 
     def room(self) -> int:
         """Return how many bytes files may still grow."""
-        return max(0, self.capacity - sum(len(node.cache) for node in self._names.values()))
+        return max(0, self.capacity - self.used())
+
+    def used(self) -> int:
+        """Return the size of all files."""
+        return sum(len(node.cache) for node in self._names.values())
 
     def open(self, path: Path, *, create: bool = False) -> SimulatedFile:
         self.step("open")
@@ -223,7 +227,11 @@ class SimulatedDisk:
         self.step("unlink")
         if str(path) not in self._names:
             raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
-        self._change(str(path), lambda names: names.pop(str(path), None) and None)
+
+        def change(names: dict[str, Node]) -> None:
+            names.pop(str(path), None)
+
+        self._change(str(path), change)
         self.after_step()
 
     def _change(self, name: str, change: NameChange) -> None:

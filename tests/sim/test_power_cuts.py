@@ -31,7 +31,6 @@ def test_what_clients_were_told_survives_thousands_of_schedules() -> None:
         torn_tails += world.torn_tails
         removed += world.removed
         told += len(world.checker.outcomes)
-    print(f"{restarts=} {torn_tails=} {removed=} {told=} in {time.monotonic() - started:.1f} s")
     assert restarts > SCHEDULES, "power cuts and kills happen"
     assert torn_tails > SCHEDULES // 50, "tails tear"
     assert removed > 0, "old segments are removed"
@@ -53,7 +52,6 @@ def test_a_venue_that_breaks_the_promise_is_found(faults: Faults) -> None:
             World(seed, faults).run()
         except (Violation, LogDamaged):
             found += 1
-    print(f"{found} of {SEEDS_OF_A_MUTANT} schedules found it")
     assert found > SEEDS_OF_A_MUTANT // 20
 
 

@@ -1,8 +1,9 @@
 """The worker's side of the venue: commands of one tick travel together, and no outcome is guessed.
 
-`Attempts` is the policy, pure: what may be concluded after each try. A command is resent only with its
-own request_id, so it is never done twice. Invariant: VenueUnavailable is a definite no (nothing was or
-will be done); once a try may have been handled, the end is an outcome or OutcomeUnknown, never a "no".
+`Attempts` is the policy, pure: what may be concluded after each try. A command is resent only with
+its own request_id, so it is never done twice. Invariant: VenueUnavailable is a definite no (nothing
+was or will be done); once a try may have been handled, the end is an outcome or OutcomeUnknown,
+never a "no".
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class GatewayError(MadangError):
 
 
 class VenueUnavailable(GatewayError):
-    """A definite no: the command is not and will not be in the log. Answer 503; it may be sent again."""
+    """A definite no: the command is not, and will not be, in the log. Answer 503."""
 
 
 class OutcomeUnknown(GatewayError):

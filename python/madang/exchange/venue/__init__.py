@@ -1,1 +1,1 @@
-"""The only writer of the market: it orders commands into the log, makes them durable, applies, answers."""
+"""The only writer of the market: orders commands, makes them durable, applies, answers."""

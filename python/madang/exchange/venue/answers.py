@@ -1,4 +1,4 @@
-"""What goes to whom of the events of one batch: results to those who asked, order events to accounts.
+"""What goes to whom of the events of one batch: results to askers, order events to accounts.
 
 One pass over the bytes; records are copied, not decoded.
 """
@@ -90,7 +90,7 @@ def messages(records: Iterable[bytes]) -> list[bytes]:
 
 
 def refuse_record(command: bytes) -> bytes:
-    """Return the RESULT of a command record that cannot go into the log: BAD_COMMAND, sequence 0."""
+    """Return the RESULT of a command that cannot go into the log: BAD_COMMAND, sequence 0."""
     _, kind, _, account, request_id = COMMAND_HEADER.unpack_from(command)
     length = HEADER_BYTES + RESULT_BODY_BYTES
     head = HEADER.pack(length, EventKind.RESULT, 0, account, 0, 0, 0)

@@ -1,7 +1,7 @@
 """The one thread that writes the log: takes a batch, makes it durable, tells the loop.
 
-The interpreter's lock is released in `pwrite` and `fdatasync`, so the loop gathers and applies meanwhile.
-Invariant: at most one batch is in the thread's hands.
+The interpreter's lock is released in `pwrite` and `fdatasync`, so the loop gathers and applies
+meanwhile. Invariant: at most one batch is in the thread's hands.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Committer:
         self._given = threading.Semaphore(0)
         self._record: bytes | None = None
         self._first = 0
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -41,7 +42,9 @@ class Committer:
             self._given.acquire()
             record = self._record
             if record is None:
-                return
+                if self._ending:
+                    return
+                continue
             outcome = self._write(record)
             self._record = None
             try:
@@ -60,7 +63,9 @@ class Committer:
 
     async def close(self) -> None:
         """End the thread after the batch it may be writing."""
-        while self._record is not None:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._ending = True
         self._given.release()
-        await asyncio.to_thread(self._thread.join)
+        self._thread.join()

@@ -1,7 +1,7 @@
 """The disk as a port: the few calls whose durability the log relies on.
 
-What is promised: bytes are durable after `fdatasync` of their file, a name (created, renamed, removed)
-after `sync_folder` of its folder; nothing before. Every call may raise OSError.
+What is promised: bytes are durable after `fdatasync` of their file, a name (created, renamed,
+removed) after `sync_folder` of its folder; nothing before. Every call may raise OSError.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What can go wrong around the log, sorted by what follows from it.
 
 LogError
-├── LogDamaged     bytes that were durable are not what was written: names file and offset, nothing starts
+├── LogDamaged     durable bytes are not what was written: names file and offset
 ├── LogUnreadable  a format or rules version newer than this program
 ├── LogFull        no room: nothing was written, the commands may be refused with a definite no
 └── LogFailed      a write or sync failed: what is durable is unknown, the process must end
@@ -26,7 +26,7 @@ class LogDamaged(LogError):
 
     def __init__(self, file: Path, offset: int, reason: str) -> None:
         super().__init__(
-            f"{file}: damaged at offset {offset}: {reason}; restore the file from a backup or replica",
+            f"{file}: damaged at offset {offset}: {reason}; restore it from a backup or replica",
             file=str(file),
             offset=offset,
             reason=reason,

@@ -1,8 +1,8 @@
 """A replica of the engine that follows the log: newest snapshot, replay, then the venue's notices.
 
-It reads the log's files, never past what a venue said is committed, so nothing that it has applied is
-ever taken back. Notices only wake it up; a lost one is made good by asking. Terms never fall: a notice
-of a former venue is dropped. All state belongs to the loop.
+It reads the log's files, never past what a venue said is committed, so nothing that it has applied
+is ever taken back. Notices only wake it up; a lost one is made good by asking. Terms never fall: a
+notice of a former venue is dropped. All state belongs to the loop.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.errors import SnapshotDamaged
+from madang.exchange.venue.positions import write_position
 from madang.exchange.venue.reader import LogReader
 from madang.exchange.venue.recovery import LOG_FOLDER
 from madang.exchange.venue.replica import EngineFactory, EngineMaker, factory_of
-from madang.exchange.venue.retention import write_position
 from madang.exchange.venue.segment import list_segments
 from madang.exchange.venue.server import COMMITTED, NOTICE, NOTICES
 from madang.exchange.venue.snapshot import FOLDER as SNAPSHOT_FOLDER
-from madang.exchange.venue.snapshot import newest_snapshots
+from madang.exchange.venue.snapshot import newest_snapshots, restore_snapshot
 
 OnEvents = Callable[[bytes, bytes], None]
 
@@ -63,8 +63,9 @@ class Follower:
     ) -> None:
         """Follow the log of state folder `folder`; `on_events(batch, events)` is called per batch.
 
-        `newest_snapshot` says from which sequence on the owner needs every event: replay then begins at
-        a snapshot no newer than that, and the log is kept until the owner calls `release`.
+        `newest_snapshot` says from which sequence on the owner needs every event: replay then
+        begins at a snapshot no newer than that, and the log is kept until the owner calls
+        `release`.
         """
         self.name = name
         self.engine: Engine = engine_factory()
@@ -95,18 +96,19 @@ class Follower:
         self._reader = LogReader(self._disk, self._folder / LOG_FOLDER, self.engine.sequence)
         await self._write_position()
         self._subscription = self._bus.subscribe(NOTICES, self._on_notices, self._on_gap)
-        while True:
-            try:
-                committed = await self.committed(self._settings.ask_timeout_ms)
-                break
-            except BusError:
-                await self._bus.wait_for_server(COMMITTED, self._settings.ask_timeout_ms)
-                await asyncio.sleep(0.01)
-        await self._reach(committed)
+        await self._reach(await self._committed_at_last())
         self._tasks = [
             asyncio.create_task(self._ask_now_and_then()),
             asyncio.create_task(self._keep_position()),
         ]
+
+    async def _committed_at_last(self) -> int:
+        while True:
+            try:
+                return await self.committed(self._settings.ask_timeout_ms)
+            except BusError:
+                await self._bus.wait_for_server(COMMITTED, self._settings.ask_timeout_ms)
+                await asyncio.sleep(0.01)
 
     def _load(self) -> Engine:
         folder = self._folder / SNAPSHOT_FOLDER
@@ -117,11 +119,13 @@ class Follower:
                 if isinstance(snapshot, SnapshotDamaged):
                     self._log.error("damaged snapshot not used", name=file.path.name)
                 elif snapshot.sequence + 1 >= first:
-                    return self._factory.restore(snapshot.payload)
+                    return restore_snapshot(self._factory, snapshot)
             if first == 1:
                 break
             if not_after is not None:
-                self._log.error("the log no longer reaches back", follower=self.name, asked=not_after)
+                self._log.error(
+                    "the log no longer reaches back", follower=self.name, asked=not_after
+                )
         return self._factory.create()
 
     async def wait_for(self, sequence: int, timeout_ms: int) -> None:
@@ -151,8 +155,8 @@ class Follower:
     async def committed(self, timeout_ms: int) -> int:
         """Ask the venue how far it has committed; raises BusError, FollowerError.
 
-        One question is under way at a time. Who comes while it is shares the next one: the answer that
-        is on its way may be older than what the asker already knows.
+        One question is under way at a time. Who comes while it is shares the next one: the answer
+        that is on its way may be older than what the asker already knows.
         """
         self._check()
         if self._question is None:
@@ -183,7 +187,7 @@ class Follower:
         self._heard(term, committed)
 
     def _on_gap(self, gap: Gap) -> None:
-        """Nothing to do at once: each notice says all, and `_ask_now_and_then` makes the last good."""
+        """Nothing to do at once: each notice says all, `_ask_now_and_then` makes the last good."""
 
     def _heard(self, term: int, committed: int) -> None:
         if term < self._term:
@@ -207,7 +211,7 @@ class Follower:
             records = self._reader.read(self._target, self._settings.chunk_bytes)
             for record in records:
                 self._on_events(record, self.engine.apply(record))
-        except Exception as error:  # noqa: BLE001 - a replica that missed something must not go on
+        except BaseException as error:  # noqa: BLE001 - an engine's panic is no Exception
             self._fail(error)
             return
         while self._waiting and self._waiting[0][0] <= self.engine.sequence:

@@ -1,8 +1,8 @@
 """The file log: the one writer's end of it.
 
-`write` returns when a batch is durable. A segment is full of durable zeros before the first batch goes
-in, so a commit changes no metadata; the next segment is made ready, under another name, before it is
-needed. Invariant: at most one batch, the last, is not durable; everything before it is.
+`write` returns when a batch is durable. A segment is full of durable zeros before the first batch
+goes in, so a commit changes no metadata; the next segment is made ready, under another name, before
+it is needed. Invariant: at most one batch, the last, is not durable; everything before it is.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Log:
             self._file.fdatasync()
 
     def prepare_next(self) -> None:
-        """Make the next segment ready; raises LogFull where there is no room, LogFailed otherwise."""
+        """Make the next segment ready; raises LogFull where there is no room, else LogFailed."""
         with self._lock:
             if self._spare is None:
                 self._spare = make_spare(self._disk, self._folder, self._settings)

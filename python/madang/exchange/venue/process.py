@@ -1,4 +1,4 @@
-"""The venue's process: takes the lease, recovers, serves, keeps the calendar and the log's length."""
+"""The venue's process: lease, recovery, service, the calendar, the length of the log."""
 
 from __future__ import annotations
 
@@ -135,12 +135,11 @@ async def _keep_calendar(server: VenueServer, settings: VenueSettings, last_ns: 
     """Give the commands of the calendar when they are due; what was missed at once."""
     schedule = Schedule(settings.timezone, settings.open_hours())
     clock = SystemClock()
-    done_ns = start_of_catch_up(last_ns) if last_ns > 0 else clock.now_ns() - 1
-    if last_ns <= 0 and settings.hours:
-        done_ns = start_of_catch_up(clock.now_ns())
+    done_ns = start_of_catch_up(last_ns) if last_ns > 0 else clock.now_ns()
+    at_start = schedule.state_at(clock.now_ns())
     while True:
         now_ns = clock.now_ns()
-        due = schedule.due(done_ns, now_ns)
+        due = at_start + schedule.due(done_ns, now_ns)
         if due:
             try:
                 await server.submit(b"".join(due))
@@ -148,6 +147,7 @@ async def _keep_calendar(server: VenueServer, settings: VenueSettings, last_ns: 
                 log.get("venue").warning("calendar waits", reason=refusal.message)
                 await asyncio.sleep(CALENDAR_SLEEP_S)
                 continue
+        at_start = []
         done_ns = max(done_ns, now_ns)
         wait_s = (schedule.next_ns(done_ns) - clock.now_ns()) / 1e9
         await asyncio.sleep(min(max(wait_s, 0.001), CALENDAR_SLEEP_S))

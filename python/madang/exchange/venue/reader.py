@@ -43,7 +43,7 @@ class LogReader:
         return self._next
 
     def read(self, committed: int, bytes_max: int = CHUNK_BYTES) -> list[bytes]:
-        """Return the next batch records, about `bytes_max` of them; none when all committed is read.
+        """Return the next batch records, about `bytes_max` of them; none when nothing is left.
 
         Raises LogGone, LogDamaged, LogUnreadable, OSError.
         """
@@ -102,7 +102,9 @@ class LogReader:
         raise LogDamaged(self._segment.path, self._offset + offset, reason)
 
     def _open(self) -> None:
-        candidates = [one for one in list_segments(self._disk, self._folder) if one.first <= self._next]
+        candidates = [
+            one for one in list_segments(self._disk, self._folder) if one.first <= self._next
+        ]
         if not candidates:
             raise LogGone(f"{self._folder}: command {self._next} is no longer there")
         self._enter(candidates[-1])

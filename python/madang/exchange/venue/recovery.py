@@ -1,9 +1,9 @@
 """From what is on the disk to an engine and the end of the log: snapshot, then replay.
 
 A torn tail (bytes after the last batch of the last segment, no valid batch among them) was never
-acknowledged: it is overwritten with zeros and reported. Anything else that is not as written refuses
-to start and names file and offset. What was read of the last batch may be in the page cache only, so it
-is written again and synced before anybody may rely on it.
+acknowledged: it is overwritten with zeros and reported. Anything else that is not as written
+refuses to start and names file and offset. What was read of the last batch may be in the page cache
+only, so it is written again and synced before anybody may rely on it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import Disk, read_whole, write_all
 from madang.exchange.venue.errors import LogDamaged, SnapshotDamaged
 from madang.exchange.venue.log import SPARE, Log, LogSettings, blank, make_spare, name_spare
+from madang.exchange.venue.positions import read_positions
 from madang.exchange.venue.replica import EngineFactory
 from madang.exchange.venue.segment import (
     Position,
@@ -26,7 +27,7 @@ from madang.exchange.venue.segment import (
     list_segments,
 )
 from madang.exchange.venue.snapshot import FOLDER as SNAPSHOT_FOLDER
-from madang.exchange.venue.snapshot import newest_snapshots
+from madang.exchange.venue.snapshot import newest_snapshots, restore_snapshot
 
 LOG_FOLDER = "log"
 Apply = Callable[[bytes], object]
@@ -92,6 +93,7 @@ def recover(
     replayed = replay(
         disk, segments, base.engine.apply, Position(base.sequence, base.engine.now_ns, 0)
     )
+    _check_followers(disk, state_dir, replayed)
     torn = _settle_tail(disk, folder, replayed.scan)
     log = Log(disk, folder, settings, replayed.scan.segment, replayed.scan.offset)
     report = RecoveryReport(
@@ -128,7 +130,12 @@ def _load_base(
             )
         if snapshot.sequence + 1 < first:
             break
-        return _Base(factory.restore(snapshot.payload), snapshot.sequence, tuple(damaged))
+        try:
+            engine = restore_snapshot(factory, snapshot)
+        except SnapshotDamaged:
+            damaged.append(file.path.name)
+            continue
+        return _Base(engine, snapshot.sequence, tuple(damaged))
     if first != 1:
         raise LogDamaged(
             segments[0].path, 0, f"begins with command {first} and no usable snapshot reaches it"
@@ -179,6 +186,18 @@ def _segment_of(segments: list[Segment], sequence: int) -> int:
         if segments[index].first <= sequence:
             return index
     return 0
+
+
+def _check_followers(disk: Disk, state_dir: Path, replayed: _Replayed) -> None:
+    """What a follower has applied was committed: a log that ends before that has lost something."""
+    for name, sequence in read_positions(disk, state_dir).items():
+        if sequence > replayed.position.sequence:
+            raise LogDamaged(
+                replayed.scan.segment.path,
+                replayed.scan.offset,
+                f"the log ends at {replayed.position.sequence} ({replayed.scan.reason}), "
+                f"but follower {name} has seen command {sequence}",
+            )
 
 
 def _settle_tail(disk: Disk, folder: Path, scan: Scan) -> TornTail | None:

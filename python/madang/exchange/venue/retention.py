@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
-import msgspec
-
-from madang.exchange.venue.disk import Disk, read_whole, write_new_file
+from madang.exchange.venue.disk import Disk
+from madang.exchange.venue.positions import read_positions
 from madang.exchange.venue.recovery import LOG_FOLDER
 from madang.exchange.venue.segment import Segment, list_segments
 from madang.exchange.venue.snapshot import FOLDER as SNAPSHOT_FOLDER
 from madang.exchange.venue.snapshot import list_snapshots
-
-FOLLOWERS_FOLDER = "followers"
-
-
-class FollowerPosition(msgspec.Struct, frozen=True):
-    """How far a follower no longer needs the log."""
-
-    sequence: int
-
-
-def write_position(disk: Disk, state_dir: Path, name: str, sequence: int) -> None:
-    """Record durably that follower `name` no longer needs what is up to `sequence`."""
-    folder = state_dir / FOLLOWERS_FOLDER
-    disk.make_folder(folder)
-    content = msgspec.json.encode(FollowerPosition(sequence))
-    write_new_file(disk, folder / f"{name}.json", content)
-
-
-def read_positions(disk: Disk, state_dir: Path) -> dict[str, int]:
-    """Return the recorded position of every follower; one that cannot be read needs everything: 0."""
-    folder = state_dir / FOLLOWERS_FOLDER
-    positions: dict[str, int] = {}
-    for name in disk.names(folder):
-        if name.endswith(".json"):
-            try:
-                position = msgspec.json.decode(
-                    read_whole(disk, folder / name), type=FollowerPosition
-                )
-                positions[name.removesuffix(".json")] = position.sequence
-            except msgspec.DecodeError:
-                positions[name.removesuffix(".json")] = 0
-    return positions
 
 
 def removable(
@@ -50,17 +18,14 @@ def removable(
 ) -> list[Segment]:
     """Return the segments whose every command is behind all that may be asked for.
 
-    `snapshots` are sequences, oldest first; the newest `retain` of them keep what follows the oldest
-    of these. With `retain` 0, or fewer snapshots than that, nothing goes. The last segment stays.
+    `snapshots` are sequences, oldest first; the newest `retain` of them keep what follows the
+    oldest of these. With `retain` 0, or fewer snapshots than that, nothing goes. The last segment
+    stays.
     """
     if retain == 0 or len(snapshots) < retain:
         return []
     needed_from = min([snapshots[-retain], *followers]) + 1
-    return [
-        segment
-        for segment, following in zip(segments, segments[1:], strict=False)
-        if following.first <= needed_from
-    ]
+    return [segment for segment, following in pairwise(segments) if following.first <= needed_from]
 
 
 def remove_old_segments(disk: Disk, state_dir: Path, retain: int) -> list[Path]:

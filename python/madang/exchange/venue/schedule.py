@@ -63,11 +63,22 @@ class Schedule:
         Of each kind (end of day; open or close) only the last counts, however many were missed.
         """
         first = max(after_ns, until_ns - _DAYS_BACK * 86_400 * SECOND_NS)
-        last: dict[str, Due] = {}
-        for kind, due in self._boundaries(first, until_ns):
-            if first < due.at_ns <= until_ns:
-                last[kind] = due
+        last = {
+            kind: due
+            for kind, due in self._boundaries(first, until_ns)
+            if first < due.at_ns <= until_ns
+        }
         return [due.command for due in sorted(last.values())]
+
+    def state_at(self, now_ns: int) -> list[bytes]:
+        """Return the command of the last opening or closing up to `now_ns`; none if never."""
+        first = now_ns - _DAYS_BACK * 86_400 * SECOND_NS
+        past = [
+            due
+            for kind, due in self._boundaries(first, now_ns)
+            if kind == "session" and due.at_ns <= now_ns
+        ]
+        return [max(past).command] if past else []
 
     def next_ns(self, after_ns: int) -> int:
         """Return the first boundary after `after_ns`."""

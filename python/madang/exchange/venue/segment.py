@@ -1,11 +1,11 @@
-"""A segment of the log: one file, zero-filled when it is made, batches written into it one after another.
+"""A segment of the log: one file, zero-filled when made, then written batch after batch.
 
 The first 4,096 bytes hold the header and nothing else, so that no later write touches its sectors:
 
     magic 8 | format u32 | rules_version u32 | first sequence u64 | crc u32 | zeros
 
-Then batches (`wire.batch`) without gaps, sequences without gaps, times growing, terms never falling;
-then zeros to the end. The file is named after its first sequence.
+Then batches (`wire.batch`) without gaps, sequences without gaps, times growing, terms never
+falling; then zeros to the end. The file is named after its first sequence.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Scan:
 
 
 def fill_with_zeros(file: File, size: int) -> None:
-    """Write a file full of zeros and make it durable, a piece at a time so that commits pass between."""
+    """Write a file full of zeros, durably; a piece at a time, so that commits pass between."""
     for start in range(0, size, len(ZEROS)):
         piece = ZEROS[: min(len(ZEROS), size - start)]
         done = 0

@@ -1,8 +1,8 @@
 """The sequencer: puts commands into one order and answers when that order is durable.
 
-A request goes `offer` -> waiting -> `begin` -> being written -> `durable` -> `apply` -> answered. One
-batch is written while the next is gathered and the one before is applied. Pure: the caller writes the
-record that `begin` returns, tells `durable` (or `refuse_writing`), and gives the time.
+A request goes `offer` -> waiting -> `begin` -> being written -> `durable` -> `apply` -> answered.
+One batch is written while the next is gathered and the one before is applied. Pure: the caller
+writes the record that `begin` returns, tells `durable` (or `refuse_writing`), and gives the time.
 Invariant: nothing is applied, and nobody answered with an outcome, before `durable` was told.
 """
 
@@ -86,7 +86,7 @@ class Sequencer:
     def __init__(
         self, engine: Engine, term: int, last_now_ns: int, settings: SequencerSettings
     ) -> None:
-        """Continue behind `engine.sequence`; `last_now_ns` is the time of the last batch in the log."""
+        """Continue behind `engine.sequence`; the log's last batch has time `last_now_ns`."""
         self._engine = engine
         self._term = term
         self._last_now_ns = last_now_ns
@@ -144,7 +144,7 @@ class Sequencer:
         return _Request(reply, b"".join(kept), count - len(refused), tuple(refused), monotonic_ns)
 
     def begin(self, now_ns: int, monotonic_ns: int) -> bytes | None:
-        """Return the next batch record to write, None where nothing waits or one is being written."""
+        """Return the next batch record to write; None if nothing waits or one is being written."""
         if self._writing is not None:
             return None
         requests = self._gather(monotonic_ns)
@@ -201,7 +201,7 @@ class Sequencer:
         self._durable.append(batch)
 
     def refuse_writing(self, monotonic_ns: int) -> None:
-        """Take note that there was no room: nothing of the batch is in the log, its senders are told."""
+        """Take note that there was no room: the batch is not in the log; tell its senders."""
         batch = self._writing
         assert batch is not None
         self._writing = None

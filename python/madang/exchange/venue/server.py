@@ -1,7 +1,7 @@
 """The venue on the bus: commands in, answers, notices and order events out.
 
-Joins the pure Sequencer with the committing thread and the bus; all methods run on the loop and none
-waits. Invariant: what leaves here was durable before.
+Joins the pure Sequencer with the committing thread and the bus; all methods run on the loop and
+none waits. Invariant: what leaves here was durable before.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _OwnReply:
 
 
 class VenueServer:
-    """Serves one recovered venue until `close`; `failed` gets the error that must end the process."""
+    """Serves one recovered venue until `close`; `failed` gets what must end the process."""
 
     def __init__(self, bus: Bus, engine: Engine, sequencer: Sequencer, file_log: Log) -> None:
         self._bus = bus
@@ -62,6 +62,7 @@ class VenueServer:
         self._committer = Committer(file_log, self._on_written)
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self._loop.create_future()
+        self._drained: asyncio.Future[None] | None = None
         self._pump_asked = False
         self._preparing: asyncio.Task[None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -143,8 +144,10 @@ class VenueServer:
             assert applied is not None
             self._publish(applied)
             self._applied(applied)
-        except Exception as failure:  # noqa: BLE001 - a batch half told must end the process
+        except BaseException as failure:  # noqa: BLE001 - an engine's panic is no Exception
             self._fail(failure)
+        if self._drained is not None and self._sequencer.idle and not self._drained.done():
+            self._drained.set_result(None)
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
@@ -196,9 +199,13 @@ class VenueServer:
         """Take no more, finish what is waiting within the limit, end the thread."""
         for subscription in self._subscriptions:
             subscription.close()
-        end = self._loop.time() + limit_s
-        while not self._sequencer.idle and not self.failed.done() and self._loop.time() < end:
-            await asyncio.sleep(0.002)
+        if not self._sequencer.idle and not self.failed.done():
+            self._drained = self._loop.create_future()
+            await asyncio.wait(
+                [self._drained, self.failed],
+                timeout=limit_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         self._sequencer.refuse_waiting("the venue is stopping")
         await self._committer.close()
         if self._preparing is not None:

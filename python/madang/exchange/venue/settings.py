@@ -128,7 +128,7 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decimal_units(text: str, scale: int, least: int, most: int, key: str) -> int:
-    """Return decimal text in units of 1/scale; raises SettingsError where it does not fit exactly."""
+    """Return decimal text in units of 1/scale; raises SettingsError where that is not exact."""
     try:
         value = Decimal(text) * scale
         units = int(value)

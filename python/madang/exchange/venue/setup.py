@@ -20,7 +20,8 @@ def setup_commands(settings: VenueSettings, engine: Engine) -> bytes:
     """Return the commands that bring the engine's rules to what the settings say.
 
     Fees and limits cannot be asked of an engine, so they are always said; saying them again changes
-    nothing. An instrument's reference price only counts when it is new: later the market knows better.
+    nothing. An instrument's reference price only counts when it is new: later the market knows
+    better.
     """
     existing = _instruments(engine)
     commands = [

@@ -1,9 +1,10 @@
 """Snapshots of the engine: files that are whole, checked and restorable, or not there.
 
-A snapshot is written under another name, made durable, read back, restored and compared before it gets
-its own name; so a name of this form means that the snapshot was proven. Layout:
+A snapshot is written under another name, made durable, read back, restored and compared before it
+gets its own name; so a name of this form means that the snapshot was proven. Layout:
 
-    magic 8 | format u32 | rules_version u32 | sequence u64 | length u64 | state hash 32 | payload crc u32 | header crc u32
+    magic 8 | format u32 | rules_version u32 | sequence u64 | length u64 | state hash 32
+    | payload crc u32 | header crc u32
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from madang.core.errors import MadangError
+from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import Disk, RealDisk, read_whole, write_all
 from madang.exchange.venue.errors import LogUnreadable, SnapshotDamaged
 from madang.exchange.venue.replica import EngineFactory
@@ -99,7 +102,7 @@ def read_snapshot(disk: Disk, file: SnapshotFile) -> Snapshot:
 def newest_snapshots(
     disk: Disk, folder: Path, not_after: int | None = None
 ) -> Iterator[tuple[SnapshotFile, Snapshot | SnapshotDamaged]]:
-    """Yield the snapshots from the newest on, each checked; `not_after` skips those of later sequences."""
+    """Yield the snapshots, checked, newest first; `not_after` skips those of later sequences."""
     for file in reversed(list_snapshots(disk, folder)):
         if not_after is not None and file.sequence > not_after:
             continue
@@ -136,12 +139,22 @@ def write_snapshot(
     return path
 
 
+def restore_snapshot(factory: EngineFactory, snapshot: Snapshot) -> Engine:
+    """Return the engine of a checked snapshot; raises SnapshotDamaged where it cannot be one."""
+    try:
+        engine = factory.restore(snapshot.payload)
+    except (MadangError, ValueError) as error:
+        raise SnapshotDamaged(f"snapshot of {snapshot.sequence}: {error}") from error
+    if engine.sequence != snapshot.sequence:
+        raise SnapshotDamaged(f"snapshot of {snapshot.sequence} restores to {engine.sequence}")
+    return engine
+
+
 def prove_snapshot(snapshot: Snapshot, factory: EngineFactory | None) -> None:
     """Restore the snapshot and compare; raises SnapshotDamaged."""
     if factory is None:
         return
-    engine = factory.restore(snapshot.payload)
-    if engine.sequence != snapshot.sequence or engine.state_hash() != snapshot.state_hash:
+    if restore_snapshot(factory, snapshot).state_hash() != snapshot.state_hash:
         raise SnapshotDamaged(f"snapshot of {snapshot.sequence} does not restore to itself")
 
 
