@@ -86,7 +86,6 @@ def sign_in(page: Page, demo: Demo) -> None:
     page.keyboard.press("Enter")
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    expect(page.get_by_test_id("cash")).to_have_text("$100,000.00")
 
 
 def amount(text: str | None) -> Decimal:
@@ -138,6 +137,7 @@ def test_a_wrong_password_is_refused_and_escape_closes_the_dialog(page: Page) ->
 def test_a_person_orders_cancels_and_buys(page: Page, demo: Demo) -> None:
     open_market(page)
     sign_in(page, demo)
+    expect(page.get_by_test_id("cash")).to_have_text("$100,000.00")
 
     page.get_by_label("Limit price", exact=True).fill(FAR_BELOW_THE_MARKET)
     page.get_by_label("Quantity", exact=True).fill("10")
@@ -170,12 +170,7 @@ def test_a_person_orders_cancels_and_buys(page: Page, demo: Demo) -> None:
 
 def test_a_refusal_is_shown_in_the_words_of_the_venue(page: Page, demo: Demo) -> None:
     open_market(page, "MSFT")
-    page.get_by_role("button", name="Sign in").click()
-    page.keyboard.type(demo.name)
-    page.keyboard.press("Tab")
-    page.keyboard.type(demo.password)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    sign_in(page, demo)
     page.get_by_label("Quantity", exact=True).fill("none")
     page.get_by_label("Limit price", exact=True).fill("400")
     page.keyboard.press("Enter")
@@ -184,6 +179,29 @@ def test_a_refusal_is_shown_in_the_words_of_the_venue(page: Page, demo: Demo) ->
     page.get_by_label("Quantity", exact=True).fill("1000000")
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("said")).to_contain_text("Refused: insufficient buying power")
+
+
+def test_everything_is_canceled_only_after_a_question(page: Page, demo: Demo) -> None:
+    open_market(page, "TSLA")
+    sign_in(page, demo)
+    price = page.get_by_label("Limit price", exact=True)
+    price.fill("200")
+    price.press("ArrowUp")
+    expect(price).to_have_value("200.01")
+    page.get_by_label("Quantity", exact=True).fill("2")
+    rows = page.get_by_test_id("orders-open").locator("tr")
+    for count in (1, 2):
+        page.get_by_role("button", name="Buy TSLA").click()
+        expect(rows).to_have_count(count)
+    page.get_by_role("button", name="Cancel all").press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Cancel all 2 open orders?")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Cancel all").click()
+    dialog.get_by_role("button", name="Cancel all").click()
+    expect(page.get_by_text("No open orders.")).to_be_visible()
 
 
 def test_the_page_comes_back_by_itself_when_its_worker_is_killed(page: Page, demo: Demo) -> None:
