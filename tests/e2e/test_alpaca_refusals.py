@@ -16,8 +16,8 @@ from tests.support.alpaca import (
     OrderClass,
     OrderSide,
     ReplaceOrderRequest,
-    StopOrderRequest,
     StopLossRequest,
+    StopOrderRequest,
     TakeProfitRequest,
     TimeInForce,
     TradingClient,
@@ -180,9 +180,7 @@ def test_a_client_order_id_is_used_once(client: Callable[[str], TradingClient]) 
 def test_a_market_order_needs_some_price_to_go_by(
     client: Callable[[str], TradingClient],
 ) -> None:
-    message = refused(
-        422, UNPROCESSABLE, client("bob").submit_order, market(symbol="ZZZZ", qty=1)
-    )
+    message = refused(422, UNPROCESSABLE, client("bob").submit_order, market(symbol="ZZZZ", qty=1))
     assert "no price" in message
 
 

@@ -370,7 +370,5 @@ def test_a_disabled_account_is_shut_out_and_comes_back_when_enabled(venue: Venue
         answer = venue.call("dee", "GET", "/v2/account")
         assert (answer.status, answer.json()["message"]) == (403, "the account is disabled")
     venue.madang("account", "enable", dee.name)
-    wait_for(
-        lambda: venue.call("dee", "GET", "/v2/account").status == 200, LIMIT_S, "the account"
-    )
+    wait_for(lambda: venue.call("dee", "GET", "/v2/account").status == 200, LIMIT_S, "the account")
     assert venue.call("dee", "GET", "/v2/orders").rows() == []

@@ -158,10 +158,13 @@ def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
 
 
 @contextmanager
-def running_venue(folder: Path, *names: str, workers: int = 2, extra: str = "") -> Iterator[Venue]:
+def running_venue(
+    folder: Path, *names: str, workers: int = 2, extra: str = "", edge: str = ""
+) -> Iterator[Venue]:
     """Yield a product in which each of `names` has 1,000,000 in cash and 10,000 of each share.
 
-    A name that begins with "poor" has 1,000 in cash and nothing else; `extra` goes into `[venue]`.
+    A name that begins with "poor" has 1,000 in cash and nothing else; `extra` goes into `[venue]`,
+    `edge` into `[edge]`.
     """
     state = folder / "state"
     state.mkdir(mode=0o700, parents=True)
@@ -172,7 +175,7 @@ def running_venue(folder: Path, *names: str, workers: int = 2, extra: str = "") 
         for symbol, price in SYMBOLS.items()
     )
     config.write_text(
-        f"[cluster]\nworkers = {workers}\n[edge]\nport = 0\n[venue]\n{extra}\n{instruments}"
+        f"[cluster]\nworkers = {workers}\n[edge]\nport = 0\n{edge}\n[venue]\n{extra}\n{instruments}"
     )
     people = _plan_people(state, names)
     output = folder / "output.txt"
