@@ -53,6 +53,8 @@ async def _story(folder: Path) -> None:
     bus.subscribe("news.*", items.extend, items.append)
     async with peer_process("venue", folder) as venue:
         await until(lambda: bus.peers() == {"venue"})
+        assert await bus.wait_for_server("echo", 5000)
+        assert await bus.wait_for_server("publish", 5000)
         assert await bus.request("echo", b"hello", 5000) == b"hello"
         assert await bus.request("publish", b"1000", 5000) == b"1000"
         assert [item.payload for item in items if isinstance(item, Message)] == [
@@ -69,7 +71,7 @@ async def _story(folder: Path) -> None:
         await bus.request("echo", b"", 5000)
     assert items == []
     async with peer_process("venue", folder):
-        assert await bus.wait_for_server("echo", 5000)
+        assert await bus.wait_for_server("publish", 5000)
         assert await bus.request("publish", b"3", 5000) == b"3"
         assert items == [
             Gap("venue", "news.*", UNKNOWN_LOSS),
@@ -87,7 +89,7 @@ def test_a_killed_peer_is_lost_and_its_successor_reports_the_gap(tmp_path: Path)
 async def _stopped(folder: Path) -> None:
     bus = await open_unix_bus(BusSettings("worker", folder))
     async with peer_process("venue", folder) as venue:
-        await until(lambda: bus.peers() == {"venue"})
+        assert await bus.wait_for_server("echo", 5000)
         venue.send_signal(signal.SIGSTOP)
         payload = bytes(64 * 1024)
         waiting = [asyncio.ensure_future(bus.request("echo", payload, 60_000)) for _ in range(100)]
