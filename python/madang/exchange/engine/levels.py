@@ -8,6 +8,7 @@ the place.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -20,7 +21,8 @@ class Level(Generic[Item]):
     __slots__ = ("orders", "quantity")
 
     def __init__(self) -> None:
-        self.orders: dict[int, Item] = {}
+        # Its head is found at once, where a plain dict walks over what was taken out before.
+        self.orders: OrderedDict[int, Item] = OrderedDict()
         self.quantity = 0
 
     def head(self) -> Item:

@@ -97,7 +97,7 @@ def restore(data: bytes) -> State:
     """Return the state of a snapshot; SnapshotError when the bytes are not one."""
     try:
         return _Reader(data).read()
-    except (struct.error, IndexError, KeyError, ValueError) as error:
+    except (struct.error, ArithmeticError, LookupError, ValueError) as error:
         raise SnapshotError("the snapshot is damaged", reason=str(error)) from error
 
 
