@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from decimal import Decimal
 
 import pytest
 
@@ -11,7 +12,7 @@ from madang.exchange.engine import EngineMissing
 from madang.exchange.engine.python import PythonEngine
 from madang.exchange.engine.snapshot import SnapshotError
 from madang.wire import commands as wire
-from madang.wire.codes import CredentialKind, Reason, Side
+from madang.wire.codes import QUANTITY_MAX, QUANTITY_SCALE, CredentialKind, Reason, Side
 from madang.wire.commands import InstrumentTerms
 from madang.wire.events import EventKind
 from tests.support.market import ENGINES, Market, Outcome, shares
@@ -159,6 +160,18 @@ def test_queries_answer_nothing_for_what_is_not_there(market: Market) -> None:
     assert engine.orders(5) == engine.positions(5) == engine.depth(5, 10) == b""
     assert engine.credentials(0, 10) == b""
     assert engine.statistics()["orders"] == 0
+
+
+def test_a_level_shows_at_most_what_its_field_holds(market: Market) -> None:
+    anna = market.account("anna")
+    terms = market.terms(Side.BUY, 0, "0.0001", quantity=QUANTITY_MAX)
+    for _ in range(9):
+        assert market.order(anna, terms).reason == Reason.OK
+    assert market.book() == "bid 0.00 x 9000000000 (9)"
+    assert market.order(anna, market.terms(Side.BUY, 900_000_000, "0.0001")).reason == Reason.OK
+    assert market.book() == f"bid 0.00 x {Decimal(2**63 - 1) / QUANTITY_SCALE:f} (10)"
+    market.send(wire.encode_cancel_all(anna, market.request()))
+    assert market.book() == ""
 
 
 def test_pages_of_accounts_and_credentials_follow_on(market: Market) -> None:

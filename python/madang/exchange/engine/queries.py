@@ -17,6 +17,9 @@ from madang.wire.codes import Side
 from madang.wire.events import EventKind
 
 
+_LEVEL_QUANTITY_MAX = 2**63 - 1
+
+
 def _record(kind: EventKind, body: bytes) -> bytes:
     length = wire.RECORD_HEADER_BYTES + len(body)
     return wire.RECORD_HEADER.pack(length, kind, 0, 0) + body
@@ -87,7 +90,9 @@ def _side_depth(instrument: Instrument, side: Side, levels: int) -> bytes:
     records = []
     for price in islice(book_side.prices(), levels):
         level = book_side.levels[price]
-        body = wire.LEVEL_BODY.pack(side, 0, 0, len(level.orders), price, level.quantity)
+        # Orders are bounded one by one; many at a tiny price can come to more than a field holds.
+        quantity = min(level.quantity, _LEVEL_QUANTITY_MAX)
+        body = wire.LEVEL_BODY.pack(side, 0, 0, len(level.orders), price, quantity)
         records.append(_record(EventKind.LEVEL, body))
     return b"".join(records)
 
