@@ -21,8 +21,10 @@ from madang.edge import (
     Response,
     Role,
     Route,
+    Server,
     json_response,
 )
+from madang.hub import Hub
 from tests.support.edge import Running, eventually, get, post, run, serving
 
 SECRET = "never-tell"
@@ -337,7 +339,8 @@ def test_a_handler_without_an_answer_ends_as_unknown_also_when_the_client_left()
             client.send(get("/wait"))
             gone.send(get("/wait"))
             await eventually(lambda: running.server.statistics()["in_flight"] == 2)
-            gone.writer.transport.abort()
+            gone.reset()
+            await eventually(lambda: running.server._state.addresses["127.0.0.1"] == 1)
             answer = await client.answer()
             assert answer.status == 503
             assert json.loads(answer.body)["code"] == 50_310_001
@@ -385,6 +388,29 @@ def test_a_drain_finishes_what_is_under_way() -> None:
             assert answer.status == 200
             assert answer.headers["connection"] == "close"
             assert await draining
+
+    run(main)
+
+
+def test_a_socket_kept_open_elsewhere_survives_a_drain_with_its_queue() -> None:
+    async def main() -> None:
+        desk = Desk()
+        async with serving(desk.application()) as running:
+            kept = running.sock.dup()  # what the supervisor holds
+            assert await running.server.drain(5_000)
+            client = await running.connect()  # nobody accepts: it waits in the kernel
+            client.send(get("/hello/queued"))
+            successor = Server(desk.application(), settings(), Hub())
+            await successor.start([])
+            successor.add_socket(kept)
+            try:
+                assert json.loads((await client.answer()).body)["name"] == "queued"
+                successor.remove_socket(kept)
+                client.send(get("/hello/still"))  # what was accepted stays
+                assert (await client.answer()).status == 200
+                await eventually(lambda: kept.fileno() == -1)
+            finally:
+                await successor.close()
 
     run(main)
 

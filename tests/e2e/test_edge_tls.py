@@ -102,6 +102,10 @@ def test_a_new_certificate_serves_new_connections_and_a_bad_one_does_not(tmp_pat
             with pytest.raises((OSError, ssl.SSLError)):
                 running.server.reload_certificate()
             await dial(running, "first")
+            shutil.copy(CERTIFICATES / "second.crt", tmp_path / "server.crt")  # not of this key
+            with pytest.raises((OSError, ssl.SSLError)):
+                running.server.reload_certificate()
+            await dial(running, "first")
             place(tmp_path, "second")
 
             async def served() -> bool:

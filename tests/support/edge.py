@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Running:
     server: Server
     hub: Hub
     port: int
+    sock: socket.socket
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -50,11 +52,9 @@ async def serving(
     """Serve on a free port of loopback and close it afterwards."""
     hub = hub or Hub()
     server = Server(application, settings or EdgeSettings(sweep_interval_ms=20), hub)
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    port = sock.getsockname()[1]
+    sock = bound()
+    running = Running(server, hub, sock.getsockname()[1], sock)
     await server.start([sock])
-    running = Running(server, hub, port)
     try:
         yield running
     finally:
@@ -63,6 +63,13 @@ async def serving(
             client.writer.transport.abort()
         for _ in range(3):  # let uvloop close what was aborted
             await asyncio.sleep(0)
+
+
+def bound() -> socket.socket:
+    """Return a socket bound to a free port of loopback."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 async def eventually(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
@@ -111,6 +118,12 @@ class Client:
             return await asyncio.wait_for(self.reader.read(), LIMIT_S)
         except ConnectionResetError:
             return b""
+
+    def reset(self) -> None:
+        """End the connection so that the peer sees it as broken, not as finished."""
+        sock = self.writer.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     def close(self) -> None:
         self.writer.close()

@@ -71,7 +71,7 @@ class HttpProtocol(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self._address = str(name[0]) if isinstance(name, tuple) else "local"
         state = self._state
-        self._admitted = not state.draining and state.admit(self._address)
+        self._admitted = state.admit(self._address)
         state.protocols.add(self)
         if self._admitted:
             self._set_phase(Phase.NEW)

@@ -59,6 +59,9 @@ class Server:
     async def _listen(self, sock: socket.socket, number: int) -> None:
         loop = asyncio.get_running_loop()
         context = self._certificate.context if self._certificate is not None else None
+        sock.setblocking(
+            False
+        )  # uvloop accepts until EAGAIN: a blocking socket would stop the loop
         listener = await loop.create_server(
             lambda: HttpProtocol(self._state),
             sock=sock,

@@ -145,6 +145,7 @@ def test_every_length_form_survives_a_round_trip(size: int) -> None:
         (client_frame(1, b"\xc0\xaf"), 1007),  # overlong
         (client_frame(1, b"\xce"), 1007),  # cut in a character
         (client_frame(1, b"\xce", final=False) + client_frame(0, b"\xce"), 1007),
+        (client_frame(1, b"\xce", final=False) + client_frame(0, b""), 1007),
         (client_frame(1, b"ok", final=False) + client_frame(0, b"\xf5", final=False), 1007),
     ],
 )
