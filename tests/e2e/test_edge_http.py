@@ -3,101 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
-from pathlib import Path
 
-import msgspec
 import pytest
 
-from madang.edge import (
-    ApiError,
-    Application,
-    EdgeSettings,
-    Operation,
-    Pages,
-    Principal,
-    Request,
-    Response,
-    Role,
-    Route,
-    Server,
-    json_response,
-)
+from madang.edge import Server
 from madang.hub import Hub
-from tests.support.edge import Running, eventually, get, post, run, serving
-
-SECRET = "never-tell"
-
-
-class Order(msgspec.Struct):
-    symbol: str
-    qty: int
-
-
-class Desk:
-    """An application whose handlers wait until told."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.handled: list[str] = []
-
-    def hello(self, request: Request) -> Response:
-        self.handled.append(request.path)
-        return json_response({"path": request.path, "peer": request.peer, **request.parameters})
-
-    def order(self, request: Request) -> Response:
-        return json_response(request.json(Order), 201)
-
-    async def wait(self, request: Request) -> Response:
-        await self.gate.wait()
-        self.handled.append(request.path)
-        return json_response({"waited": True})
-
-    async def fail(self, request: Request) -> Response:
-        await asyncio.sleep(0)
-        raise RuntimeError(SECRET)
-
-    def refuse(self, request: Request) -> Response:
-        raise ApiError(403, "insufficient buying power", 40_310_000, buying_power="1.5")
-
-    def large(self, request: Request) -> Response:
-        return Response(200, b"x" * 200_000, "application/octet-stream")
-
-    def split(self, request: Request) -> Response:
-        return Response(200, b"", headers=(("x", "a\r\nb: c"),))
-
-    def application(self, pages: Pages | None = None) -> Application:
-        def route(method: str, path: str, handler: object, role: Role = Role.PUBLIC) -> Route:
-            return Route(method, path, handler, role, Operation(path, responses={200: dict}))  # type: ignore[arg-type]
-
-        return Application(
-            routes=(
-                route("GET", "/hello/{name}", self.hello),
-                route("POST", "/orders", self.order),
-                route("GET", "/wait", self.wait),
-                route("GET", "/fail", self.fail),
-                route("GET", "/refuse", self.refuse),
-                route("GET", "/large", self.large),
-                route("GET", "/split", self.split),
-                route("POST", "/trade", self.hello, Role.TRADER),
-            ),
-            authenticator=Keys(),
-            pages=pages,
-        )
-
-
-class Keys:
-    def authenticate(self, request: Request) -> Principal | None:
-        if request.headers.get("apca-api-key-id") == "trader":
-            return Principal(1, Role.TRADER, "trader", by_cookie=False)
-        if request.cookie("session") == "s":
-            return Principal(1, Role.TRADER, "page", by_cookie=True)
-        return None
-
-
-def settings(**changes: object) -> EdgeSettings:
-    return msgspec.convert({"sweep_interval_ms": 10, **changes}, EdgeSettings)
+from tests.support.desk import SECRET, Desk, settings
+from tests.support.edge import eventually, get, post, run, serving
 
 
 def test_answers_come_in_the_order_of_the_questions_however_long_one_takes() -> None:
@@ -430,87 +343,5 @@ def test_health_says_ready_not_ready_and_draining() -> None:
             running.server._state.draining = True
             client.send(get("/healthz"))
             assert (await client.answer()).status == 404
-
-    run(main)
-
-
-async def fetch(running: Running, question: bytes) -> bytes:
-    client = await running.connect()
-    client.send(question)
-    answer = await client.answer()
-    client.close()
-    assert answer.status == 200
-    return answer.body
-
-
-def test_metrics_openapi_and_docs_describe_this_worker() -> None:
-    async def main() -> None:
-        async with serving(Desk().application()) as running:
-            metrics = (await fetch(running, get("/metrics"))).decode()
-            assert "# TYPE madang_http_responses_total counter" in metrics
-            assert "madang_websockets 0" in metrics
-            document = json.loads(await fetch(running, get("/openapi.json")))
-            assert document["openapi"] == "3.1.0"
-            trade = document["paths"]["/trade"]["post"]
-            assert set(trade["responses"]) >= {"200", "400", "401", "403", "500", "503"}
-            assert trade["security"] == [{"key_id": [], "secret_key": []}]
-            assert document["paths"]["/hello/{name}"]["get"]["parameters"][0]["name"] == "name"
-            docs = (await fetch(running, get("/docs"))).decode()
-            assert "/trade" in docs
-            assert "<script" not in docs
-
-    run(main)
-
-
-def test_every_route_declares_a_role() -> None:
-    async def main() -> None:
-        async with serving(Desk().application()) as running:
-            assert {type(route.role) for route in running.server.routes} == {Role}
-            public = {r.path for r in running.server.routes if r.role is Role.PUBLIC}
-            assert {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"} <= public
-
-    run(main)
-
-
-def test_pages_are_cached_compressed_and_confined(tmp_path: Path) -> None:
-    folder = tmp_path / "static"
-    (folder / "assets").mkdir(parents=True)
-    (tmp_path / "secret.txt").write_text(SECRET)
-    (folder / "index.html").write_text("<!doctype html>" + "<p>trade</p>" * 200)
-    (folder / "assets" / "app-B1c2D3e4.js").write_text("let a = 1;\n" * 300)
-
-    async def main() -> None:
-        pages = Pages(folder, ("/", "/trade/{symbol}"))
-        async with serving(Desk().application(pages)) as running:
-            client = await running.connect()
-            client.send(get("/trade/AAPL", "Accept-Encoding: gzip, br"))
-            page = await client.answer()
-            assert gzip.decompress(page.body).startswith(b"<!doctype html>")
-            assert page.headers["content-encoding"] == "gzip"
-            assert page.headers["vary"] == "accept-encoding"
-            assert page.headers["cache-control"] == "no-cache"
-            assert "default-src 'none'" in page.headers["content-security-policy"]
-            client.send(get("/", f"If-None-Match: {page.headers['etag']}"))
-            assert (await client.answer()).status == 304
-            client.send(get("/assets/app-B1c2D3e4.js"))
-            script = await client.answer()
-            assert "immutable" in script.headers["cache-control"]
-            assert script.headers["content-type"].startswith("text/javascript")
-            for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/assets/../../secret.txt"):
-                client.send(get(path))
-                assert (await client.answer()).status == 404
-            client.send(post("/", b""))
-            assert (await client.answer()).status == 405
-
-    run(main)
-
-
-def test_forwarded_addresses_count_only_from_trusted_proxies() -> None:
-    async def main() -> None:
-        question = get("/hello/a", "X-Forwarded-For: 203.0.113.9")
-        for proxies, peer in ([], "127.0.0.1"), (["127.0.0.0/8"], "203.0.113.9"):
-            limits = settings(trusted_proxies=proxies)
-            async with serving(Desk().application(), limits) as running:
-                assert json.loads(await fetch(running, question))["peer"] == peer
 
     run(main)
