@@ -147,8 +147,8 @@ def check_room(state: State, account: int, key: bytes) -> Answer | None:
 
 def check_session(state: State, instrument: Instrument, time_in_force: int) -> Answer | None:
     """Check that an order that cannot wait need not."""
-    now = state.effective_session(instrument) == Session.OPEN
-    if time_in_force >= TimeInForce.IOC and not now:
+    is_open = state.effective_session(instrument) == Session.OPEN
+    if time_in_force >= TimeInForce.IOC and not is_open:
         return Answer(Reason.SESSION_CLOSED)
     return None
 

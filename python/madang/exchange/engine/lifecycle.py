@@ -26,9 +26,8 @@ def open_status(order: Order) -> Status:
 
 def put(state: State, instrument: Instrument, order: Order, place: Place) -> None:
     """Put an order at the tail of a place."""
-    order.priority = priority = state.take_priority()
+    order.priority = state.take_priority()
     put_back(instrument, order, place)
-    assert order.priority == priority
 
 
 def put_back(instrument: Instrument, order: Order, place: Place) -> None:

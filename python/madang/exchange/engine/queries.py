@@ -16,7 +16,6 @@ from madang.wire import events as wire
 from madang.wire.codes import Side
 from madang.wire.events import EventKind
 
-
 _LEVEL_QUANTITY_MAX = 2**63 - 1
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from madang.exchange.replay.bitstamp import BitstampEvent, BitstampReplay, Found, read_bitstamp
+from madang.exchange.replay.bitstamp import (
+    Action,
+    BitstampEvent,
+    BitstampReplay,
+    Found,
+    read_bitstamp,
+)
 from madang.exchange.replay.client import ReplayAccounts, Reply, Steps, drive, set_up
+from madang.exchange.replay.files import ReplayFileError
 from madang.exchange.replay.lobster import (
     Executions,
     Level,
@@ -15,6 +22,7 @@ from madang.exchange.replay.lobster import (
 )
 
 __all__ = [
+    "Action",
     "BitstampEvent",
     "BitstampReplay",
     "Executions",
@@ -24,6 +32,7 @@ __all__ = [
     "LobsterReplay",
     "LobsterRow",
     "ReplayAccounts",
+    "ReplayFileError",
     "Reply",
     "Steps",
     "drive",

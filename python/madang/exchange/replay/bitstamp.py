@@ -10,12 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple
 
 from madang.exchange.replay.client import Client, ReplayAccounts, Steps
+from madang.exchange.replay.files import read_lines
 from madang.wire.codes import PRICE_SCALE, QUANTITY_SCALE, Reason, Side, TimeInForce
 
 QUANTITY_PER_SATOSHI = QUANTITY_SCALE // 100_000_000
+_SIDES = {"bid": Side.BUY, "ask": Side.SELL}
+
+
+class Action(StrEnum):
+    """What happened to an order."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
 
 
 class BitstampEvent(NamedTuple):
@@ -25,20 +36,26 @@ class BitstampEvent(NamedTuple):
     time_ms: int
     price: int
     quantity: int
-    action: str  # created, changed or deleted
+    action: Action
     side: Side
 
 
 def read_bitstamp(lines: Iterable[str]) -> Iterator[BitstampEvent]:
-    """Yield the events of a file whose first line names the columns."""
+    """Yield the events of a file whose first line names the columns.
+
+    Raises ReplayFileError at the first line that is not one.
+    """
     rows = iter(lines)
     next(rows, None)
-    for line in rows:
-        order_id, _, time_ms, price, satoshi, action, direction = line.strip().split(",")
-        quantity = int(Decimal(satoshi)) * QUANTITY_PER_SATOSHI
-        side = Side.BUY if direction == "bid" else Side.SELL
-        price_units = int(Decimal(price) * PRICE_SCALE)
-        yield BitstampEvent(int(order_id), int(time_ms), price_units, quantity, action, side)
+    return read_lines(rows, _event, "Bitstamp order event", first_line=2)
+
+
+def _event(line: str) -> BitstampEvent:
+    order_id, _, time_ms, price, satoshi, action, direction = line.split(",")
+    quantity = int(Decimal(satoshi)) * QUANTITY_PER_SATOSHI
+    price_units = int(Decimal(price) * PRICE_SCALE)
+    side = _SIDES[direction]
+    return BitstampEvent(int(order_id), int(time_ms), price_units, quantity, Action(action), side)
 
 
 @dataclass(slots=True)
@@ -76,9 +93,9 @@ class BitstampReplay:
 
     def apply(self, event: BitstampEvent) -> Steps[None]:
         """Replay one event."""
-        if event.action == "created":
+        if event.action == Action.CREATED:
             yield from self._create(event)
-        elif event.action == "changed":
+        elif event.action == Action.CHANGED:
             yield from self._change(event)
         else:
             yield from self._delete(event)

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from madang.exchange.replay.client import Client, ReplayAccounts, Steps
+from madang.exchange.replay.files import read_lines
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 
 NEW, PARTIAL_CANCEL, DELETION, EXECUTION, HIDDEN_EXECUTION, CROSS, HALT = range(1, 8)
@@ -24,6 +25,7 @@ ABSENT_PRICE = 9_999_999_999  # stands, with either sign, where a level does not
 NANOSECONDS = 1_000_000_000
 _NAMING = (NEW, PARTIAL_CANCEL, DELETION, EXECUTION)
 _UNKNOWN = 0
+_SIDES = {1: Side.BUY, -1: Side.SELL}
 _OTHER = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 
@@ -57,21 +59,33 @@ class LobsterRow(NamedTuple):
 
 
 def read_lobster_messages(lines: Iterable[str]) -> Iterator[LobsterMessage]:
-    """Yield the events of a LOBSTER message file; later columns than the sixth are not read."""
-    for line in lines:
-        time, kind, order_id, size, price, direction = line.strip().split(",")[:6]
-        time_ns = int(Decimal(time) * NANOSECONDS)
-        side = Side.BUY if int(direction) == 1 else Side.SELL
-        yield LobsterMessage(time_ns, int(kind), int(order_id), int(size), int(price), side)
+    """Yield the events of a LOBSTER message file; later columns than the sixth are not read.
+
+    Raises ReplayFileError at the first line that is not one.
+    """
+    return read_lines(lines, _message, "LOBSTER message")
+
+
+def _message(line: str) -> LobsterMessage:
+    time, kind, order_id, size, price, direction = line.split(",")[:6]
+    time_ns = int(Decimal(time) * NANOSECONDS)
+    side = _SIDES[int(direction)]
+    return LobsterMessage(time_ns, int(kind), int(order_id), int(size), int(price), side)
 
 
 def read_lobster_rows(lines: Iterable[str]) -> Iterator[LobsterRow]:
-    """Yield the rows of a LOBSTER orderbook file: ask price, ask size, bid price, bid size, ..."""
-    for line in lines:
-        numbers = [int(text) for text in line.strip().split(",")]
-        asks = _levels(numbers[0::4], numbers[1::4])
-        bids = _levels(numbers[2::4], numbers[3::4])
-        yield LobsterRow(bids, asks)
+    """Yield the rows of a LOBSTER orderbook file: ask price, ask size, bid price, bid size, ...
+
+    Raises ReplayFileError at the first line that is not one.
+    """
+    return read_lines(lines, _row, "LOBSTER book row")
+
+
+def _row(line: str) -> LobsterRow:
+    numbers = [int(text) for text in line.split(",")]
+    asks = _levels(numbers[0::4], numbers[1::4])
+    bids = _levels(numbers[2::4], numbers[3::4])
+    return LobsterRow(bids, asks)
 
 
 def _levels(prices: list[int], sizes: list[int]) -> tuple[Level, ...]:
@@ -206,7 +220,10 @@ class LobsterReplay:
         introduced = set()
         named: dict[int, int] = {}
         left = size
-        for later in events[bisect_right(events, self._row, key=_row_of) :]:
+        for index in range(bisect_right(events, self._row, key=_row_of), len(events)):
+            later = events[index]
+            if left == 0:
+                break
             if later.type == NEW:
                 introduced.add(later.order_id)
             elif later.order_id not in introduced:
