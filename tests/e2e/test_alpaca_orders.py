@@ -6,15 +6,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.support.alpaca import (
     APIError,
+    CancelOrderResponse,
     GetOrdersRequest,
     LimitOrderRequest,
     MarketOrderRequest,
     Order,
+    OrderRequest,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -57,16 +60,16 @@ def _client(venue: Venue, name: str) -> Iterator[TradingClient]:
 
 
 def limit(side: OrderSide, qty: float, price: float, **more: object) -> LimitOrderRequest:
-    fields: dict[str, object] = {"symbol": "AAPL", "time_in_force": DAY, **more}
+    fields: dict[str, Any] = {"symbol": "AAPL", "time_in_force": DAY, **more}
     return LimitOrderRequest(side=side, qty=qty, limit_price=price, **fields)
 
 
 def market(side: OrderSide, **more: object) -> MarketOrderRequest:
-    fields: dict[str, object] = {"symbol": "AAPL", "time_in_force": DAY, **more}
+    fields: dict[str, Any] = {"symbol": "AAPL", "time_in_force": DAY, **more}
     return MarketOrderRequest(side=side, **fields)
 
 
-def place(client: TradingClient, request: object) -> Order:
+def place(client: TradingClient, request: OrderRequest) -> Order:
     order = client.submit_order(request)
     assert isinstance(order, Order)
     return order
@@ -240,7 +243,7 @@ def test_a_canceled_order_is_canceled_once(ann: TradingClient) -> None:
 
 def test_all_open_orders_are_canceled_at_once(ann: TradingClient) -> None:
     orders = [place(ann, limit(BUY, 1, 80 + index)) for index in range(5)]
-    outcomes = ann.cancel_orders()
+    outcomes = [one for one in ann.cancel_orders() if isinstance(one, CancelOrderResponse)]
     assert {outcome.id for outcome in outcomes} == {order.id for order in orders}
     assert {outcome.status for outcome in outcomes} == {200}
     assert ann.get_orders() == []
@@ -264,7 +267,8 @@ def test_lists_are_filtered_as_asked(ann: TradingClient) -> None:
     ann.cancel_order_by_id(first.id)
 
     def listed(**fields: object) -> list[uuid.UUID]:
-        orders = ann.get_orders(GetOrdersRequest(after=begin, **fields))
+        asked: dict[str, Any] = {"after": begin, **fields}
+        orders = ann.get_orders(GetOrdersRequest(**asked))
         return [order.id for order in orders if isinstance(order, Order)]
 
     every = QueryOrderStatus.ALL

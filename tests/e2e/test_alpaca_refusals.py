@@ -52,7 +52,7 @@ def client(venue: Venue) -> Iterator[Callable[[str], TradingClient]]:
         one._session.close()
 
 
-def refused(status: int, code: int, call: Callable[..., Any], *arguments: Any) -> str:
+def refused(status: int, code: int, call: Callable[..., Any], *arguments: object) -> str:
     """Return the message of the APIError that `call` must raise."""
     with pytest.raises(APIError) as caught:
         call(*arguments)
@@ -62,12 +62,12 @@ def refused(status: int, code: int, call: Callable[..., Any], *arguments: Any) -
     return message
 
 
-def limit(side: OrderSide = BUY, **fields: Any) -> LimitOrderRequest:
+def limit(side: OrderSide = BUY, **fields: object) -> LimitOrderRequest:
     asked = {"symbol": "AAPL", "qty": 1, "limit_price": 90, "time_in_force": DAY, **fields}
     return LimitOrderRequest(side=side, **asked)
 
 
-def market(side: OrderSide = BUY, **fields: Any) -> MarketOrderRequest:
+def market(side: OrderSide = BUY, **fields: object) -> MarketOrderRequest:
     return MarketOrderRequest(side=side, **{"symbol": "AAPL", "time_in_force": DAY, **fields})
 
 
@@ -76,7 +76,8 @@ def market(side: OrderSide = BUY, **fields: Any) -> MarketOrderRequest:
     [
         (limit(symbol="NOPE"), UNPROCESSABLE, 'asset "NOPE" not found'),
         (limit(limit_price=290.123), UNPROCESSABLE,
-         "invalid limit_price 290.123. sub-penny increment does not fulfill minimum pricing criteria"),
+         "invalid limit_price 290.123. sub-penny increment does not fulfill minimum pricing "
+         "criteria"),
         (limit(limit_price=290.12345), UNPROCESSABLE, "sub-penny increment"),
         (StopOrderRequest(symbol="AAPL", side=SELL, qty=1, stop_price=9.999, time_in_force=DAY),
          UNPROCESSABLE, "invalid stop_price 9.999. sub-penny increment"),
@@ -102,7 +103,7 @@ def market(side: OrderSide = BUY, **fields: Any) -> MarketOrderRequest:
     ],
 )  # fmt: skip
 def test_what_cannot_be_an_order_is_422_and_says_why(
-    client: Callable[[str], TradingClient], order: Any, code: int, words: str
+    client: Callable[[str], TradingClient], order: object, code: int, words: str
 ) -> None:
     assert words in refused(422, code, client("ann").submit_order, order)
 
@@ -202,8 +203,9 @@ def test_what_cannot_be_replaced_says_why(client: Callable[[str], TradingClient]
     order = ann.submit_order(limit(qty=5))
     assert isinstance(order, Order)
 
-    def replace(**fields: Any) -> str:
-        change = ReplaceOrderRequest(**fields)
+    def replace(**fields: object) -> str:
+        asked: dict[str, Any] = dict(fields)
+        change = ReplaceOrderRequest(**asked)
         return refused(422, UNPROCESSABLE, ann.replace_order_by_id, order.id, change)
 
     assert "not changed" in replace(qty=5)

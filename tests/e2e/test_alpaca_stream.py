@@ -1,8 +1,7 @@
-"""Order events reach every listener once, in order, whatever dies: alpaca-py's TradingStream and raw."""
+"""Order events reach every listener once and in order, whatever dies: alpaca-py and raw."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import threading
@@ -45,17 +44,22 @@ class Listener:
         self.updates.append(update)
 
     def _run(self) -> None:
-        asyncio.run(self.stream._run_forever())
+        self.stream.run()
 
     def wait(self, count: int) -> list[TradeUpdate]:
         """Return the updates once there are `count`."""
         wait_for(lambda: len(self.updates) >= count, LIMIT_S, f"{count} updates")
         return self.updates
 
-    def close(self) -> None:
+    def close(self, venue: Venue, name: str) -> None:
+        """Stop; the client looks whether it should after each message, so give it some."""
         self.stream.stop()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
+        limit_s = time.monotonic() + LIMIT_S
+        while self._thread.is_alive():
+            assert time.monotonic() < limit_s, "the client does not stop"
+            order = bid(venue, name, "60")
+            venue.call(name, "DELETE", f"/v2/orders/{order['id']}")
+            self._thread.join(0.05)
 
 
 @contextlib.contextmanager
@@ -67,7 +71,7 @@ def listening(venue: Venue, name: str) -> Iterator[Listener]:
         until_heard(venue, name, listener)
         yield listener
     finally:
-        listener.close()
+        listener.close(venue, name)
 
 
 def until_heard(venue: Venue, name: str, listener: Listener) -> None:

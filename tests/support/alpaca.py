@@ -19,10 +19,12 @@ with warnings.catch_warnings():
     )
     from alpaca.trading.models import Order, Position, TradeAccount, TradeUpdate
     from alpaca.trading.requests import (
+        CancelOrderResponse,
         GetAssetsRequest,
         GetOrdersRequest,
         LimitOrderRequest,
         MarketOrderRequest,
+        OrderRequest,
         ReplaceOrderRequest,
         StopLimitOrderRequest,
         StopLossRequest,
@@ -35,12 +37,14 @@ with warnings.catch_warnings():
 __all__ = [
     "APIError",
     "AssetExchange",
+    "CancelOrderResponse",
     "GetAssetsRequest",
     "GetOrdersRequest",
     "LimitOrderRequest",
     "MarketOrderRequest",
     "Order",
     "OrderClass",
+    "OrderRequest",
     "OrderSide",
     "OrderStatus",
     "OrderType",

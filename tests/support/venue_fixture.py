@@ -136,10 +136,11 @@ class Venue:
 
         wait_for(replaced, START_LIMIT_S, f"{application} ready again")
 
-    def madang(self, *arguments: str) -> str:
-        """Run a `madang` command on this venue and return what it printed."""
+    def madang(self, *arguments: str, typed: str = "") -> str:
+        """Run a `madang` command on this venue, type `typed`, and return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "madang.cli.main", *arguments, "--state", str(self.state)],
+            input=f"{typed}\n",
             capture_output=True,
             text=True,
             timeout=COMMAND_LIMIT_S,

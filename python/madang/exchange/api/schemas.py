@@ -5,7 +5,7 @@ Field order and names are Alpaca's; all amounts are decimal text.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -108,7 +108,7 @@ class CanceledOrder(msgspec.Struct):
     id: Uuid
     status: Literal[200, 500]
     body: Annotated[
-        dict[str, object], Meta(description="the order, or code and message where it was refused")
+        dict[str, Any], Meta(description="the order, or code and message where it was refused")
     ]
 
 

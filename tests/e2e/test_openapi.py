@@ -1,0 +1,143 @@
+"""schemathesis against /openapi.json of the real product: what is promised is what is answered.
+
+Requests are made from the schema with a fixed seed, and for each operation also from seeded data
+that must succeed: an order that exists, a symbol that trades, a person who may sign in.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.venue_fixture import Venue, running_venue
+
+EXAMPLES = 40
+SEED = 20261122
+PASSWORD = "correct horse battery staple"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+Operation = APIOperation[Any, Any, Any, Any]
+AnyCase = Case[Any]
+Seed = Callable[[Venue], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
+    with running_venue(tmp_path_factory.mktemp("venue"), "ann", "bob") as running:
+        running.madang("account", "password", running.people["ann"].name, typed=PASSWORD)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def schema(venue: Venue) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{venue.url}/openapi.json")
+
+
+def open_order(venue: Venue) -> dict[str, Any]:
+    return venue.order(
+        "ann", symbol="AAPL", side="buy", type="limit", time_in_force="day",
+        qty="5", limit_price="50", client_order_id=str(uuid.uuid4()),
+    )  # fmt: skip
+
+
+def order_path(venue: Venue) -> dict[str, Any]:
+    return {"path_parameters": {"order_id": open_order(venue)["id"]}}
+
+
+def new_order(_venue: Venue) -> dict[str, Any]:
+    return {"body": {
+        "symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "gtc",
+        "qty": 1, "limit_price": 50.5,
+    }}  # fmt: skip
+
+
+def sign_in(venue: Venue) -> dict[str, Any]:
+    return {"body": {"name": venue.people["ann"].name, "password": PASSWORD}}
+
+
+def nothing(_venue: Venue) -> dict[str, Any]:
+    return {}
+
+
+SYMBOL = {"path_parameters": {"symbol_or_asset_id": "AAPL"}}
+SEEDED: dict[tuple[str, str], Seed] = {
+    ("POST", "/v2/orders"): new_order,
+    ("GET", "/v2/orders"): lambda _: {"query": {"status": "all", "limit": 5, "nested": "True"}},
+    ("DELETE", "/v2/orders"): nothing,
+    ("GET", "/v2/orders/{order_id}"): order_path,
+    ("DELETE", "/v2/orders/{order_id}"): order_path,
+    ("PATCH", "/v2/orders/{order_id}"): lambda v: {**order_path(v), "body": {"qty": "4"}},
+    ("GET", "/v2/orders:by_client_order_id"): lambda v: {
+        "query": {"client_order_id": open_order(v)["client_order_id"]}
+    },
+    ("GET", "/v2/positions/{symbol_or_asset_id}"): lambda _: SYMBOL,
+    ("GET", "/v2/assets/{symbol_or_asset_id}"): lambda _: SYMBOL,
+    ("POST", "/web/session"): sign_in,
+}
+
+
+def operations(schema: BaseSchema) -> list[Operation]:
+    return [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+
+
+def test_every_operation_succeeds_with_seeded_data(venue: Venue, schema: BaseSchema) -> None:
+    seen = set()
+    for operation in operations(schema):
+        key = (operation.method.upper(), operation.path)
+        seen.add(key)
+        case = operation.Case(**SEEDED.get(key, nothing)(venue))
+        response = case.call(headers=venue.people["ann"].headers, timeout=20)
+        assert 200 <= response.status_code < 300, (key, response.status_code, response.text)
+        case.validate_response(response, checks=CHECKS)
+    assert set(SEEDED) <= seen
+    assert len(seen) >= 20
+
+
+def test_no_request_made_from_the_schema_breaks_a_promise(venue: Venue, schema: BaseSchema) -> None:
+    statuses: dict[str, set[int]] = {}
+    headers = venue.people["bob"].headers
+    for operation in operations(schema):
+
+        @hypothesis.seed(SEED)
+        @hypothesis.settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate],
+        )
+        @hypothesis.given(case=operation.as_strategy())
+        def probe(case: AnyCase) -> None:
+            response = case.call(headers=headers, timeout=20)
+            statuses.setdefault(case.operation.label, set()).add(response.status_code)
+            case.validate_response(response, checks=CHECKS)
+
+        probe()
+    assert len(statuses) >= 20
+    assert all(status != 500 for found in statuses.values() for status in found)
+
+
+def test_the_document_names_the_role_of_every_operation(schema: BaseSchema) -> None:
+    for operation in operations(schema):
+        assert operation.definition.raw["x-role"] in {"public", "viewer", "trader", "admin"}
