@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from madang.bus import Bus
 from madang.cli import session
 from madang.cli.amounts import UsageError, price_units, quantity_units
+from madang.cli.app import prepare_state
+from madang.exchange.ledger.copy import FILE as HISTORY
+from madang.exchange.ledger.copy import copy_history
 from madang.exchange.operator import read_directory
+from madang.exchange.venue import backup as copies
+from madang.exchange.venue import maintenance
+from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.codes import Session
 from madang.wire.commands import InstrumentTerms
 
 MARKET = 0
 BPS_PER_PERCENT = 100
+ANSWER_TIMEOUT_MS = 5_000
 
 app = typer.Typer(help="The venue: instruments, sessions, its log.", no_args_is_help=True)
 
@@ -86,3 +97,64 @@ def _set_session(symbol: str | None, wanted: Session, state: str | None) -> None
 
     session.with_bus(state, work)
     typer.echo(f"{symbol or 'the market'} is {wanted.name.lower()}")
+
+
+def _committed(state: str | None) -> int | None:
+    """Return what the running venue says is committed, None where none runs."""
+
+    async def work(bus: Bus) -> int:
+        answer = await bus.request(COMMITTED, b"", ANSWER_TIMEOUT_MS)
+        return int(NOTICE.unpack(answer)[1])
+
+    try:
+        return session.with_bus(state, work)
+    except session.NotRunningError:
+        return None
+
+
+@app.command()
+def verify(state: StateOption = None) -> None:
+    """Replay the whole log, recompute every balance, compare every snapshot."""
+    report = maintenance.verify(session.state_folder(state), committed=_committed(state))
+    for name, value in msgspec.to_builtins(report).items():
+        typer.echo(f"{name.replace('_', ' '):<20} {value}")
+
+
+@app.command()
+def inspect(
+    after: Annotated[int, typer.Option(help="Begin after this command.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many commands.")] = 100,
+    state: StateOption = None,
+) -> None:
+    """Print the log's commands, one JSON object a line."""
+    folder = session.state_folder(state)
+    for row in maintenance.inspect(folder, after, limit, _committed(state)):
+        typer.echo(msgspec.json.encode(row).decode())
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    state: StateOption = None,
+) -> None:
+    """Copy log, snapshots and history, also while the venue runs."""
+    folder = session.state_folder(state)
+    with tempfile.TemporaryDirectory(dir=target.absolute().parent) as aside:
+        has_history = copy_history(folder, Path(aside))
+        manifest = copies.backup(folder, target, _committed(state))
+        if has_history:
+            os.replace(Path(aside) / HISTORY, target / HISTORY)
+    typer.echo(f"{target}: a backup as of command {manifest.sequence}")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `backup` made.")],
+    state: StateOption = None,
+) -> None:
+    """Bring a backup into a state folder that holds no market, and verify it there."""
+    folder = session.state_folder(state)
+    prepare_state(folder)
+    copy_history(source, folder)
+    report = copies.restore(source, folder)
+    typer.echo(f"{folder}: restored and verified as of command {report.sequence}")

@@ -1,0 +1,29 @@
+"""Copy the ledger's SQLite file while it is written to, for a backup and back from one.
+
+A copy is taken *before* the log's, so the log reaches at least as far as the history beside it.
+A ledger that lives in another database is backed up with that database's own tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+FILE = "ledger.db"
+
+
+def copy_history(source_folder: Path, target_folder: Path) -> bool:
+    """Copy the history of one folder into another; False where there is none."""
+    source, target = source_folder / FILE, target_folder / FILE
+    if not source.exists():
+        return False
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reading,
+        contextlib.closing(sqlite3.connect(target)) as writing,
+    ):
+        reading.backup(writing)
+        writing.execute(
+            "PRAGMA journal_mode=DELETE"
+        )  # one file, readable without writing beside it
+    return True
