@@ -82,7 +82,8 @@ class SimulatedFile:
         self._node = node
 
     def pwrite(self, data: bytes, offset: int) -> int:
-        self._disk.step("pwrite")
+        if self._disk.step("pwrite"):
+            raise OSError(errno.EIO, "Input/output error")
         data = bytes(data)
         if self._disk.chance.random() < self._disk.short_writes:
             data = data[: self._disk.chance.randrange(1, len(data) + 1)]

@@ -94,4 +94,4 @@ def refuse_record(command: bytes) -> bytes:
     _, kind, _, account, request_id = COMMAND_HEADER.unpack_from(command)
     length = HEADER_BYTES + RESULT_BODY_BYTES
     head = HEADER.pack(length, EventKind.RESULT, 0, account, 0, 0, 0)
-    return head + RESULT_BODY.pack(request_id, Reason.BAD_COMMAND, 0, 0, kind, 0, 0, 0, 0)
+    return head + RESULT_BODY.pack(request_id, Reason.BAD_COMMAND, 0, 0, kind, 0, 0, 0)
