@@ -1,7 +1,7 @@
 /**
  * Who is signed in and what they hold. Orders are kept by the stream's events; cash and positions
- * are asked for again after each of them, one question at a time, so that every number on the screen
- * was computed by the server.
+ * are asked for again after each of them and every few seconds, one question at a time, so that every
+ * number on the screen was computed by the server.
  */
 import * as api from './api';
 import { market } from './market.svelte';
