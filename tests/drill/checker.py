@@ -59,11 +59,11 @@ def check_executions(ledger: sqlite3.Connection, seen: list[int]) -> None:
     assert set(seen) <= {fill[0] for fill in fills}, "a stream told an execution that is not there"
 
 
-def check_balances(
-    ledger: sqlite3.Connection, accounts: dict[int, tuple[int, int]], told: dict[int, Balance]
-) -> None:
-    """Cash and shares are what the fills make of the deposits, to the last unit."""
-    symbols = sorted({symbol for balance in told.values() for symbol in balance.shares})
+def check_balances(ledger: sqlite3.Connection, first: Balance, told: dict[int, Balance]) -> None:
+    """Cash and shares are what the fills make of the deposits, to the last unit.
+
+    Every account had `first`, whose symbols stand in the order of their instrument numbers.
+    """
     exact: dict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0, 0])
     moved: dict[tuple[int, int], int] = defaultdict(int)
     rows = ledger.execute(
@@ -81,11 +81,10 @@ def check_balances(
             cash[account] -= -(-(value * PPM + fee) // EXACT)
         else:
             cash[account] += (value * PPM - fee) // EXACT
-    for account, (first_cash, first_shares) in accounts.items():
-        balance = told[account]
-        assert balance.cash == first_cash + cash[account], f"cash of account {account}"
-        for number, symbol in enumerate(symbols, start=1):
-            expected = first_shares + moved[account, number]
+    for account, balance in told.items():
+        assert balance.cash == first.cash + cash[account], f"cash of account {account}"
+        for number, symbol in enumerate(first.shares, start=1):
+            expected = first.shares[symbol] + moved[account, number]
             assert balance.shares.get(symbol, 0) == expected, f"{symbol} of account {account}"
 
 

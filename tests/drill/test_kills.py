@@ -56,7 +56,7 @@ def test_nothing_acknowledged_is_lost_when_processes_die(tmp_path: Path) -> None
     with open_ledger(product.state) as ledger:
         check_orders(load, ledger)
         check_executions(ledger, seen)
-        check_balances(ledger, dict.fromkeys(balances, (CASH, SHARES)), balances)
+        check_balances(ledger, Balance(CASH, dict.fromkeys(SYMBOLS, SHARES)), balances)
     ledger.close()
     assert len({fault.victim for fault in faults}) >= 2, "the drill killed too little"
     assert acknowledged_share(load, faults) >= ACKNOWLEDGED_SHARE_MIN
