@@ -16,6 +16,8 @@ import uvloop
 
 from madang.bus import (
     UNKNOWN_LOSS,
+    Bus,
+    BusLimits,
     BusSettings,
     Gap,
     Message,
@@ -47,8 +49,25 @@ async def peer_process(name: str, folder: Path) -> AsyncIterator[subprocess.Pope
             process.kill()
 
 
+@asynccontextmanager
+async def opened(name: str, folder: Path, limits: BusLimits | None = None) -> AsyncIterator[Bus]:
+    """Open a bus that is closed also where a test fails.
+
+    With warnings as errors a uvloop that ends with a connection open never returns.
+    """
+    bus = await open_unix_bus(BusSettings(name, folder, limits or BusLimits()))
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
 async def _story(folder: Path) -> None:
-    bus = await open_unix_bus(BusSettings("worker", folder))
+    async with opened("worker", folder) as bus:
+        await _die_and_return(bus, folder)
+
+
+async def _die_and_return(bus: Bus, folder: Path) -> None:
     items: list[Message | Gap] = []
     bus.subscribe("news.*", items.extend, items.append)
     async with peer_process("venue", folder) as venue:
@@ -79,7 +98,6 @@ async def _story(folder: Path) -> None:
         ]
     await until(lambda: not bus.peers())
     await until(lambda: not (folder / "venue.sock").exists())  # redialled, refused, removed
-    await bus.close()
 
 
 def test_a_killed_peer_is_lost_and_its_successor_reports_the_gap(tmp_path: Path) -> None:
@@ -87,8 +105,7 @@ def test_a_killed_peer_is_lost_and_its_successor_reports_the_gap(tmp_path: Path)
 
 
 async def _stopped(folder: Path) -> None:
-    bus = await open_unix_bus(BusSettings("worker", folder))
-    async with peer_process("venue", folder) as venue:
+    async with opened("worker", folder) as bus, peer_process("venue", folder) as venue:
         assert await bus.wait_for_server("echo", 5000)
         venue.send_signal(signal.SIGSTOP)
         payload = bytes(64 * 1024)
@@ -102,11 +119,51 @@ async def _stopped(folder: Path) -> None:
     assert set(kinds) == {PeerLost, NoServer}
     # In order: what was (perhaps) handed over first, then what certainly was not.
     assert kinds == sorted(kinds, key=lambda kind: kind is NoServer)
-    await bus.close()
 
 
 def test_a_stopped_peers_unsent_requests_are_definite_noes_after_its_death(tmp_path: Path) -> None:
     uvloop.run(_stopped(tmp_path / "bus"))
+
+
+async def _closed_beside_stopped_peer(folder: Path) -> None:
+    async with peer_process("venue", folder) as venue:
+        async with opened("worker", folder, BusLimits(close_timeout_ms=50)) as bus:
+            assert await bus.wait_for_server("echo", 5000)
+            venue.send_signal(signal.SIGSTOP)
+            waiting = [
+                asyncio.ensure_future(bus.request("echo", bytes(64 * 1024), 60_000))
+                for _ in range(100)
+            ]
+            await until(lambda: bus.statistics()["unsent_bytes"] > 0)
+        assert bus.statistics()["unsent_bytes"] == 0
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {PeerLost, NoServer}
+
+
+def test_a_closed_bus_leaves_no_connection_even_to_a_peer_that_does_not_read(
+    tmp_path: Path,
+) -> None:
+    """The loop would never end, see `opened`."""
+    uvloop.run(_closed_beside_stopped_peer(tmp_path / "bus"))
+
+
+async def _opened_beside_stopped_peer(folder: Path) -> None:
+    limits = BusLimits(handshake_timeout_ms=60_000, open_timeout_ms=50)
+    async with (
+        peer_process("venue", folder) as stopped,
+        peer_process("feed", folder),
+    ):
+        stopped.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(LIMIT_S), opened("worker", folder, limits) as bus:
+            await until(lambda: bus.peers() == {"feed"})
+            stopped.send_signal(signal.SIGCONT)
+            await until(lambda: bus.peers() == {"feed", "venue"})
+
+
+def test_a_stopped_peer_does_not_hold_up_who_joins_and_is_linked_when_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    uvloop.run(_opened_beside_stopped_peer(tmp_path / "bus"))
 
 
 async def _storm(folder: Path) -> None:
@@ -121,9 +178,8 @@ async def _storm(folder: Path) -> None:
         for name in names
     ]
     try:
-        bus = await open_unix_bus(BusSettings("watcher", folder))
-        await until(lambda: bus.peers() == set(names))
-        await bus.close()
+        async with opened("watcher", folder) as bus:
+            await until(lambda: bus.peers() == set(names))
     finally:
         for process in processes:
             process.kill()

@@ -89,6 +89,9 @@ class _MemoryTransport:
     def abort(self) -> None:
         self._hub.leave(self._node)
 
+    async def ended(self) -> None:
+        await asyncio.sleep(0)
+
 
 class MemoryHub:
     """The place where the nodes of one process find each other."""

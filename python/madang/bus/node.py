@@ -181,8 +181,9 @@ class Node:
         deadline = self._loop.time() + self._limits.close_timeout_ms / 1000
         while self.peering.unsent_bytes() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_S)
-        self._end(abort=False)
-        await asyncio.sleep(0)  # lets the transports close
+        self._end(abort=self.peering.unsent_bytes() > 0)
+        if self.peering.transport is not None:
+            await self.peering.transport.ended()
 
     def abort(self) -> None:
         """Leave at once, as if killed: nothing is sent, nothing tidied up."""

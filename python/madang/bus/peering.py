@@ -64,6 +64,10 @@ class Transport(Protocol):
         """Drop everything that is not a link."""
         ...
 
+    async def ended(self) -> None:
+        """Return when no connection is left, after all were told to close."""
+        ...
+
 
 class _LinkAnswer:
     """Carries answers back over one link."""

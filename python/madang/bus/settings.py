@@ -22,6 +22,7 @@ class BusLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interests: int = 262_144  # patterns and served subjects a peer may announce
     peers: int = 256
     handshake_timeout_ms: int = 2000
+    open_timeout_ms: int = 200  # how long opening waits for peers to answer
     close_timeout_ms: int = 1000
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@
 A process listens in the folder, dials every socket that it finds there, and is dialled by those
 that come later. A link lost while both live is dialled again by both ends, with growing delays;
 which of two links stays is decided by `link.decide`. A process that dies leaves a stale file,
-removed by who is refused there; its successor dials everybody again.
+removed by who is refused there; its successor dials everybody again. Invariant: a closed mesh has
+no connection left, not even one that is only being closed: a loop may end right after it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,21 @@ BUSY_POLL_S: Final = 0.005
 
 
 class _UnixWire(asyncio.Protocol):
-    """One connection: the loop's callbacks become calls of the peering."""
+    """One connection: the loop's callbacks become calls of the peering.
 
-    def __init__(self, peering: Peering, link: PeerLink | None) -> None:
+    It is among `wires` from its making (accepted) or its connection (dialled) until it is lost.
+    """
+
+    def __init__(self, peering: Peering, link: PeerLink | None, wires: set[_UnixWire]) -> None:
         self._peering = peering
         self._link = link
+        self._wires = wires
         self._transport: asyncio.Transport | None = None
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._wires.add(self)
         if self._link is None:  # over the limit of peers
             self._transport.abort()
             return
@@ -59,6 +65,7 @@ class _UnixWire(asyncio.Protocol):
         self._peering.writable(self._link)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._wires.discard(self)
         if self._link is not None:
             self._peering.gone(self._link)
 
@@ -104,21 +111,25 @@ class UnixMesh:
         self._dials: set[asyncio.Task[None]] = set()
         self._redials: dict[str, asyncio.TimerHandle] = {}
         self._delays: dict[str, float] = {}
+        self._wires: set[_UnixWire] = set()
         self._settling: dict[str, asyncio.Future[None]] = {}
         self._left = False
 
     async def start(self) -> None:
-        """Listen, link with everybody there; who does not answer in time is dialled on later."""
-        limit_s = self._settings.limits.handshake_timeout_ms / 1000
+        """Listen and dial everybody there; return when all have answered, or `open_timeout_ms` on.
+
+        Who has not answered by then (stopped, or busy) is linked when it does.
+        """
+        limits = self._settings.limits
         self._folder.prepare()
-        listener = await self._listen(self._loop.time() + limit_s)
+        listener = await self._listen(self._loop.time() + limits.handshake_timeout_ms / 1000)
         self._server = await self._loop.create_unix_server(self._accept, sock=listener)
         names = self._folder.others()
         self._settling = {name: self._loop.create_future() for name in names}
         for name in names:
             self._dial(name)
         if self._settling:
-            await asyncio.wait(list(self._settling.values()), timeout=limit_s)
+            await asyncio.wait(list(self._settling.values()), timeout=limits.open_timeout_ms / 1000)
         self._settling = {}
 
     async def _listen(self, deadline: float) -> socket.socket:
@@ -168,8 +179,16 @@ class UnixMesh:
         for task in self._dials:
             task.cancel()
 
+    async def ended(self) -> None:
+        """See `Transport`."""
+        deadline = self._loop.time() + self._settings.limits.close_timeout_ms / 1000
+        while self._wires and self._loop.time() < deadline:  # noqa: ASYNC110 - a few ticks
+            await asyncio.sleep(0)
+
     def _accept(self) -> _UnixWire:
-        return _UnixWire(self._peering, self._peering.accepted())
+        wire = _UnixWire(self._peering, self._peering.accepted(), self._wires)
+        self._wires.add(wire)
+        return wire
 
     def _settle(self, name: str) -> None:
         future = self._settling.get(name)
@@ -201,7 +220,7 @@ class UnixMesh:
         name = link.peer
         try:
             await self._loop.create_unix_connection(
-                partial(_UnixWire, self._peering, link), str(self._folder.path(name))
+                partial(_UnixWire, self._peering, link, self._wires), str(self._folder.path(name))
             )
         except (FileNotFoundError, ConnectionRefusedError) as error:
             if isinstance(error, ConnectionRefusedError):
@@ -225,5 +244,6 @@ async def open_unix_bus(settings: BusSettings) -> Bus:
         await mesh.start()
     except BaseException:
         node.abort()
+        await mesh.ended()
         raise
     return node
