@@ -107,7 +107,10 @@ class Venue:
         try:
             connection.request(method, path, data, sent)
             response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
+            found: dict[str, str] = {}
+            for name, value in response.getheaders():  # repeated ones on lines of their own
+                before = found.get(name.lower())
+                found[name.lower()] = value if before is None else f"{before}\n{value}"
             return Answer(response.status, found, response.read())
         finally:
             connection.close()
