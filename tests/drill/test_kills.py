@@ -58,6 +58,7 @@ def test_nothing_acknowledged_is_lost_when_processes_die(tmp_path: Path) -> None
         check_executions(ledger, seen)
         check_balances(ledger, Balance(CASH, dict.fromkeys(SYMBOLS, SHARES)), balances)
     ledger.close()
+    assert seen, "the streams told nothing"
     assert len({fault.victim for fault in faults}) >= 2, "the drill killed too little"
     assert acknowledged_share(load, faults) >= ACKNOWLEDGED_SHARE_MIN
     assert max(end - begin for _, begin, end in outages(load, faults)) < AGAIN_LIMIT_S
