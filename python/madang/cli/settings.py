@@ -12,6 +12,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -25,6 +26,7 @@ FILE = "madang.toml"
 PREFIX = "MADANG_"
 SOCKET_PATH_MAX = 100
 BUS_NAME_ROOM = 40
+WORKERS_MAX = 256
 
 
 class ClusterSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,16 +39,16 @@ class ClusterSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the number of workers."""
         if self.workers == "max":
             return len(os.sched_getaffinity(0))
-        if isinstance(self.workers, int) and 1 <= self.workers <= 256:
-            return self.workers
-        raise SettingsError(FILE, "[cluster.workers]", 'expected "max" or 1 to 256')
+        if str(self.workers).isdecimal() and 1 <= int(self.workers) <= WORKERS_MAX:
+            return int(self.workers)
+        raise SettingsError(FILE, "[cluster.workers]", 'expected "max" or a number from 1 to 256')
 
 
 class ListenSection(msgspec.Struct, frozen=True):
     """The part of `[edge]` that says where to listen."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -1,5 +1,7 @@
 """The ledger's part of the settings."""
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -7,7 +9,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[ledger]`: `database` is an SQLAlchemy URL, empty for a file in the state folder."""
 
     database: str = ""
-    snapshot_every: int = 200_000
+    snapshot_every: Annotated[int, msgspec.Meta(ge=1)] = 200_000
     """Commands between two snapshots."""
 
 
