@@ -119,7 +119,7 @@ def test_an_error_of_the_disk_ends_the_log(what: str) -> None:
 
 
 def test_what_an_interrupted_sync_left_in_the_cache_is_made_durable_before_it_counts() -> None:
-    """After a failed fsync the cache shows bytes that the platter lacks and no later sync writes."""
+    """After a failed fsync the cache shows bytes that no later sync brings to the platter."""
     for seed in range(40):
         disk = SimulatedDisk(seed)
         venue = SmallVenue(disk, STATE)

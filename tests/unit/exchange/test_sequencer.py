@@ -1,4 +1,4 @@
-"""The sequencer: bounds, order, what is refused by itself, and nothing told before it is durable."""
+"""The sequencer: bounds, order, refusals, and nothing told before it is durable."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_batch_is_written_while_the_next_is_gathered() -> None:
 
 def test_time_grows_even_when_the_clock_stands_or_goes_back() -> None:
     venue = small_venue()
-    times = []
+    times: list[int] = []
     for clock_ns in (10**9, 10**9, 5, 2 * 10**9):
         venue.sequencer.offer(Inbox(), order(len(times)), 0)
         record = venue.sequencer.begin(clock_ns, 0)

@@ -223,6 +223,9 @@ class Follower:
 
     def _fail(self, error: BaseException) -> None:
         self._log.error("following ended", follower=self.name, error=str(error))
+        self._end(error)
+
+    def _end(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
             self.failed.exception()
@@ -272,7 +275,7 @@ class Follower:
             if question is not None:
                 question.cancel()
         if not self.failed.done():
-            self._fail(FollowerError("the follower is closed"))
+            self._end(FollowerError("the follower is closed"))
         if self._reader is not None:
             self._subscription.close()
             self._reader.close()
