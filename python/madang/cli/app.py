@@ -13,7 +13,12 @@ from pathlib import Path
 import msgspec
 
 from madang.cli.settings import Settings
-from madang.cluster.settings import ApplicationSettings, ClusterSettings, PortSettings
+from madang.cluster.settings import (
+    ApplicationSettings,
+    ClusterSettings,
+    LogSettings,
+    PortSettings,
+)
 from madang.exchange.demo.people import SYMBOLS, load_or_invent
 from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
 from madang.wire.codes import PRICE_SCALE
@@ -28,7 +33,7 @@ PRELOAD = (
 
 
 def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
-    """Return what the supervisor runs."""
+    """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
     engine = settings.venue.engine
     ledger = {"engine": engine, "ledger": msgspec.to_builtins(settings.ledger)}
     applications = [
@@ -43,6 +48,7 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
         state_dir=settings.state_dir,
         runtime_dir=settings.runtime_dir,
         applications=tuple(applications),
+        log=LogSettings(terminal=not demo),
     )
 
 

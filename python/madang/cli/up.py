@@ -60,5 +60,9 @@ def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
     ]
     if demo:
         lines += demo_lines(settings.state_dir, address)
-    lines += [f"  state     {settings.state_dir}", "  Ctrl-C stops it"]
+    lines += [
+        f"  state     {settings.state_dir}",
+        f"  log       {settings.state_dir / 'logs'}",
+        "  Ctrl-C stops it",
+    ]
     become_supervisor(compose(settings, demo=demo), "\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from madang.wire.codes import PRICE_SCALE
 
-LADDER = 4
+LADDER = 6
 CENT = PRICE_SCALE // 100
 
 
