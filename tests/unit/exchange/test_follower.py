@@ -13,6 +13,7 @@ from madang.bus import Bus, MemoryHub, memory_bus_hub
 from madang.core.clock import SystemClock
 from madang.exchange.engine.python import PythonEngine
 from madang.exchange.venue.disk import RealDisk
+from madang.exchange.venue.errors import LogDamaged
 from madang.exchange.venue.follower import Follower, FollowerError, FollowerSettings
 from madang.exchange.venue.log import LogSettings
 from madang.exchange.venue.positions import read_positions
@@ -69,17 +70,10 @@ async def following(
         seen.extend(range(header.sequence, header.sequence + header.count))
 
     bus = hub.open("feed")
-    follower = Follower(
-        "feed",
-        PythonEngine,
-        folder,
-        bus,
-        on_events,
-        newest_snapshot=newest_snapshot,
-        settings=QUICK,
-    )
+    follower = Follower("feed", PythonEngine, folder, bus, on_events)
+    follower.settings = QUICK
     try:
-        await follower.start()
+        await follower.start(newest_snapshot)
         yield follower
     finally:
         await follower.close()
@@ -235,6 +229,7 @@ def test_who_waits_too_long_or_for_a_closed_follower_is_told(tmp_path: Path) -> 
         prepared(tmp_path)
         venue = Venue(hub, tmp_path, 2)
         async with following(hub, tmp_path, []) as follower:
+            await follower.run_until(asyncio.sleep(0))
             with pytest.raises(FollowerError, match="not reached"):
                 await follower.wait_for(10**6, 50)
             waiting = asyncio.ensure_future(follower.wait_for(10**6, LIMIT_MS))
@@ -263,6 +258,8 @@ def test_damage_ends_it_and_says_where(tmp_path: Path) -> None:
             segment.path.write_bytes(bytes(content))
             with pytest.raises(FollowerError, match="damaged at offset"):
                 await follower.wait_for(venue.engine.sequence, LIMIT_MS)
+            with pytest.raises(LogDamaged, match=segment.path.name):
+                await follower.run_until(asyncio.Event().wait())
             assert follower.failed.done()
         await venue.close()
 

@@ -188,9 +188,8 @@ async def main(process: Process) -> None:
         process.state_dir,
         bus,
         ledger.on_events,
-        newest_snapshot=await ledger.open(),
     )
-    await follower.start()
+    await follower.start(newest_snapshot=await ledger.open())
     writer = asyncio.create_task(_write_for_ever(ledger, follower))
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
     await _settle_pending(process, bus)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import msgspec
@@ -57,16 +57,8 @@ class Follower:
         folder: Path,
         bus: Bus,
         on_events: OnEvents,
-        *,
-        newest_snapshot: int | None = None,
-        settings: FollowerSettings | None = None,
     ) -> None:
-        """Follow the log of state folder `folder`; `on_events(batch, events)` is called per batch.
-
-        `newest_snapshot` says from which sequence on the owner needs every event: replay then
-        begins at a snapshot no newer than that, and the log is kept until the owner calls
-        `release`.
-        """
+        """Follow the log of state folder `folder`; `on_events(batch, events)` is called per batch."""
         self.name = name
         self.engine: Engine = engine_factory()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,8 +67,8 @@ class Follower:
         self._disk = RealDisk()
         self._bus = bus
         self._on_events = on_events
-        self._from = newest_snapshot
-        self._settings = settings or FollowerSettings()
+        self.settings = FollowerSettings()
+        self._from: int | None = None
         self._reader: LogReader | None = None
         self._term = 0
         self._target = 0
@@ -85,13 +77,19 @@ class Follower:
         self._numbers = itertools.count()
         self._question: asyncio.Task[int] | None = None
         self._next_question: asyncio.Task[int] | None = None
-        self._released = newest_snapshot
+        self._released: int | None = None
         self._recorded = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._log = log.get("follower")
 
-    async def start(self) -> None:
-        """Return when everything is applied that was committed at the start; waits for a venue."""
+    async def start(self, newest_snapshot: int | None = None) -> None:
+        """Return when everything is applied that was committed at the start; waits for a venue.
+
+        `newest_snapshot` says from which sequence on the owner needs every event: replay then
+        begins at a snapshot no newer than that, and the log is kept until the owner calls
+        `release`.
+        """
+        self._from = self._released = newest_snapshot
         self.engine = await asyncio.to_thread(self._load)
         self._reader = LogReader(self._disk, self._folder / LOG_FOLDER, self.engine.sequence)
         await self._write_position()
@@ -105,9 +103,9 @@ class Follower:
     async def _committed_at_last(self) -> int:
         while True:
             try:
-                return await self.committed(self._settings.ask_timeout_ms)
+                return await self.committed(self.settings.ask_timeout_ms)
             except BusError:
-                await self._bus.wait_for_server(COMMITTED, self._settings.ask_timeout_ms)
+                await self._bus.wait_for_server(COMMITTED, self.settings.ask_timeout_ms)
                 await asyncio.sleep(0.01)
 
     def _load(self) -> Engine:
@@ -127,6 +125,18 @@ class Follower:
                     "the log no longer reaches back", follower=self.name, asked=not_after
                 )
         return self._factory.create()
+
+    async def run_until(self, stop: Awaitable[object]) -> None:
+        """Return when `stop` is done; raise what ends the following before that."""
+        stopping = asyncio.ensure_future(stop)
+        try:
+            await asyncio.wait([stopping, self.failed], return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                await stopping
+            else:
+                self._check()
+        finally:
+            stopping.cancel()
 
     async def wait_for(self, sequence: int, timeout_ms: int) -> None:
         """Return when command `sequence` is applied; raises FollowerError."""
@@ -208,7 +218,7 @@ class Follower:
         if self.failed.done() or self._reader is None:
             return
         try:
-            records = self._reader.read(self._target, self._settings.chunk_bytes)
+            records = self._reader.read(self._target, self.settings.chunk_bytes)
             for record in records:
                 self._on_events(record, self.engine.apply(record))
         except BaseException as error:  # noqa: BLE001 - an engine's panic is no Exception
@@ -237,9 +247,9 @@ class Follower:
     async def _ask_now_and_then(self) -> None:
         """Make a lost notice good."""
         while True:
-            await asyncio.sleep(self._settings.ask_interval_ms / 1000)
+            await asyncio.sleep(self.settings.ask_interval_ms / 1000)
             with contextlib.suppress(BusError):
-                await self.committed(self._settings.ask_timeout_ms)
+                await self.committed(self.settings.ask_timeout_ms)
 
     def release(self, sequence: int) -> None:
         """Say that the owner no longer needs the log up to `sequence`."""
@@ -247,7 +257,7 @@ class Follower:
 
     async def _keep_position(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.position_interval_ms / 1000)
+            await asyncio.sleep(self.settings.position_interval_ms / 1000)
             with contextlib.suppress(OSError):
                 await self._write_position()
 
