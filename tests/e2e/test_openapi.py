@@ -92,6 +92,8 @@ SEEDED: dict[tuple[str, str], Seed] = {
         "query": {"client_order_id": open_order(v)["client_order_id"]}
     },
     ("GET", "/v2/positions/{symbol_or_asset_id}"): lambda _: SYMBOL,
+    ("DELETE", "/v2/positions"): lambda _: {"query": {"cancel_orders": "True"}},
+    ("DELETE", "/v2/positions/{symbol_or_asset_id}"): lambda _: {**SYMBOL, "query": {"qty": "1"}},
     ("GET", "/v2/assets/{symbol_or_asset_id}"): lambda _: SYMBOL,
     ("POST", "/web/session"): sign_in,
 }

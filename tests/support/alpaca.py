@@ -17,9 +17,18 @@ with warnings.catch_warnings():
         QueryOrderStatus,
         TimeInForce,
     )
-    from alpaca.trading.models import Order, Position, TradeAccount, TradeUpdate
+    from alpaca.trading.models import (
+        Asset,
+        Clock,
+        ClosePositionResponse,
+        Order,
+        Position,
+        TradeAccount,
+        TradeUpdate,
+    )
     from alpaca.trading.requests import (
         CancelOrderResponse,
+        ClosePositionRequest,
         GetAssetsRequest,
         GetOrdersRequest,
         LimitOrderRequest,
@@ -36,8 +45,12 @@ with warnings.catch_warnings():
 
 __all__ = [
     "APIError",
+    "Asset",
     "AssetExchange",
     "CancelOrderResponse",
+    "Clock",
+    "ClosePositionRequest",
+    "ClosePositionResponse",
     "GetAssetsRequest",
     "GetOrdersRequest",
     "LimitOrderRequest",

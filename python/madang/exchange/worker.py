@@ -32,6 +32,7 @@ from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.clock import ClockMethods, MarketHours
+from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
@@ -87,9 +88,11 @@ class Worker:
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
+        orders = OrderMethods(self.gateway, ledger, self.replica, self_trade)
         methods = Methods(
-            OrderMethods(self.gateway, ledger, self.replica, self_trade),
+            orders,
             AccountMethods(ledger, self.replica),
+            ClosingMethods(orders, ledger, self.replica),
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
             WebSession(self._login, authenticator, secret, clock),

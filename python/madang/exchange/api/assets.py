@@ -20,7 +20,7 @@ class AssetMethods:
     def __init__(self, replica: DirectoryReplica) -> None:
         self._replica = replica
 
-    def list(self, request: Request) -> Response:
+    def list_all(self, request: Request) -> Response:
         """GET /v2/assets."""
         query = request.query_as(schemas.AssetsQuery)
         instruments = sorted(

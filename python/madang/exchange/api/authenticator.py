@@ -54,7 +54,7 @@ class ExchangeAuthenticator:
         return self.session(request)
 
     def key(self, key_id: str, secret: str) -> Principal:
-        """Return who holds an API key; raises ApiError 401, or 403 where the account is disabled."""
+        """Return who holds an API key; raises ApiError 401, 403 where the account is disabled."""
         found = self._replica.directory.api_key(key_id)
         known = _NOBODY if found is None else found.value
         given = hashlib.sha256(secret[:SECRET_CHARACTERS_MAX].encode(errors="replace")).hexdigest()

@@ -19,7 +19,7 @@ TEXT_CHARACTERS_MAX: Final = 40
 _EXPONENT_MAX: Final = 30
 _PLAIN: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _FULL: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,3}))?")
-_POWERS: Final = tuple(10**digits for digits in range(_EXPONENT_MAX + 1))
+_POWERS: Final[tuple[int, ...]] = tuple(10**digits for digits in range(_EXPONENT_MAX + 1))
 
 
 class Fault(StrEnum):

@@ -84,7 +84,7 @@ class OrderMethods:
             raise refusal(result, order.asked)
         return await self._order_of(account, result)
 
-    async def list(self, request: Request) -> Response:
+    async def list_all(self, request: Request) -> Response:
         """GET /v2/orders."""
         query = request.query_as(OrdersQuery)
         wanted = self._filter(query)

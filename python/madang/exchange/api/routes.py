@@ -9,6 +9,7 @@ from madang.exchange.api import schemas
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.clock import ClockMethods
+from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 
@@ -22,6 +23,7 @@ class Methods:
 
     orders: OrderMethods
     account: AccountMethods
+    closing: ClosingMethods
     assets: AssetMethods
     clock: ClockMethods
     session: WebSession
@@ -32,7 +34,7 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     """Return every route of the market."""
     return (
         *_order_routes(methods.orders),
-        *_account_routes(methods.account),
+        *_account_routes(methods.account, methods.closing),
         *_market_routes(methods.assets, methods.clock),
         *_web_routes(methods.session, methods.symbols),
     )
@@ -46,7 +48,7 @@ def _order_routes(orders: OrderMethods) -> tuple[Route, ...]:
             "Place an order", tags, request=schemas.OrderRequest,
             responses={200: one, 403: None, 422: None},
         )),
-        Route("GET", ORDERS, orders.list, Role.VIEWER, Operation(
+        Route("GET", ORDERS, orders.list_all, Role.VIEWER, Operation(
             "List orders", tags, query=schemas.OrdersQuery, responses={200: list[schemas.Order]},
         )),
         Route("DELETE", ORDERS, orders.cancel_all, Role.TRADER, Operation(
@@ -70,7 +72,7 @@ def _order_routes(orders: OrderMethods) -> tuple[Route, ...]:
     )  # fmt: skip
 
 
-def _account_routes(account: AccountMethods) -> tuple[Route, ...]:
+def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[Route, ...]:
     tags = ("account",)
     return (
         Route("GET", "/v2/account", account.get, Role.VIEWER, Operation(
@@ -83,13 +85,21 @@ def _account_routes(account: AccountMethods) -> tuple[Route, ...]:
             "Return the position in one symbol", tags,
             responses={200: schemas.Position, 404: None},
         )),
+        Route("DELETE", "/v2/positions", closing.close_all, Role.TRADER, Operation(
+            "Close every position at market", tags, query=schemas.CloseAllQuery,
+            responses={207: list[schemas.ClosedPosition]},
+        )),
+        Route("DELETE", "/v2/positions/{symbol_or_asset_id}", closing.close, Role.TRADER, Operation(
+            "Close a position at market", tags, query=schemas.CloseQuery,
+            responses={200: schemas.Order, 403: None, 404: None, 422: None},
+        )),
     )  # fmt: skip
 
 
 def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ...]:
     tags = ("market",)
     return (
-        Route("GET", "/v2/assets", assets.list, Role.VIEWER, Operation(
+        Route("GET", "/v2/assets", assets.list_all, Role.VIEWER, Operation(
             "List assets", tags, query=schemas.AssetsQuery, responses={200: list[schemas.Asset]},
         )),
         Route("GET", "/v2/assets/{symbol_or_asset_id}", assets.get, Role.VIEWER, Operation(
@@ -114,7 +124,7 @@ def _web_routes(session: WebSession, symbols: WebSymbols) -> tuple[Route, ...]:
         Route("DELETE", "/web/session", session.delete, Role.PUBLIC, Operation(
             "Sign out", tags, responses={204: None, 403: None},
         )),
-        Route("GET", "/web/symbols", symbols.list, Role.PUBLIC, Operation(
+        Route("GET", "/web/symbols", symbols.list_all, Role.PUBLIC, Operation(
             "List symbols with their last prices", tags,
             responses={200: list[schemas.SymbolRow]},
         )),

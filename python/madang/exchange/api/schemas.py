@@ -112,6 +112,17 @@ class CanceledOrder(msgspec.Struct):
     ]
 
 
+class ClosedPosition(msgspec.Struct, omit_defaults=True):
+    """The outcome of closing one of all positions."""
+
+    symbol: str
+    status: int
+    body: Annotated[
+        dict[str, Any], Meta(description="the order, or code and message where it was refused")
+    ]
+    order_id: Uuid | None = None
+
+
 class TradeAccount(msgspec.Struct):
     """An account: a cash account without margin."""
 
@@ -247,6 +258,19 @@ class ClientOrderIdQuery(msgspec.Struct):
 
     client_order_id: Annotated[str, Meta(min_length=1, max_length=128)]
     nested: Truth | UnsetType = UNSET
+
+
+class CloseQuery(msgspec.Struct):
+    """Parameters of DELETE /v2/positions/{symbol_or_asset_id}: all of it where neither is given."""
+
+    qty: str | UnsetType = UNSET
+    percentage: str | UnsetType = UNSET
+
+
+class CloseAllQuery(msgspec.Struct):
+    """Parameters of DELETE /v2/positions."""
+
+    cancel_orders: Truth | UnsetType = UNSET
 
 
 class AssetsQuery(msgspec.Struct):

@@ -85,7 +85,7 @@ class WebSymbols:
         self._replica = replica
         self._feed = feed
 
-    async def list(self, _request: Request) -> Response:
+    async def list_all(self, _request: Request) -> Response:
         """GET /web/symbols; without the feed, every symbol without its price."""
         try:
             last = {state.symbol: state.last for state in await self._feed.symbols()}
