@@ -70,16 +70,19 @@ class SymbolMarket:
         if self._task.done():
             self._task = asyncio.create_task(self._load())
 
-    async def _load(self) -> None:
-        """Load book and trades and say them in full; tries until the feed is there."""
+    async def _ask(self) -> tuple[Book | None, list[Tick]]:
+        """Return book and trades; asks until the feed is there."""
         feed = self._owner.feed
         while True:
             try:
                 book = await feed.book(self.symbol)
-                trades = await feed.trades(self.symbol, TRADES_KEPT)
-                break
+                return book, await feed.trades(self.symbol, TRADES_KEPT)
             except FeedUnavailable:
                 await asyncio.sleep(RETRY_S)
+
+    async def _load(self) -> None:
+        """Load book and trades and say them in full."""
+        book, trades = await self._ask()
         newer = [tick for tick in self._trades if not trades or tick.trade_id > trades[-1].trade_id]
         self._trades.clear()
         self._trades.extend([*trades, *newer])
