@@ -163,12 +163,12 @@ async def _cpu_per_order(
 @contextlib.contextmanager
 def fastapi_peer(folder: Path) -> Iterator[int]:
     """Start the peer with two workers; yields its port."""
-    packages = [python_package("fastapi"), python_package("uvicorn[standard]")]
+    packages = python_package("fastapi", ["fastapi", "uvicorn[standard]"])
     port = free_port()
     environment = {
         **os.environ,
         "ORDERS_DATABASE": str(folder / "orders.db"),
-        "PYTHONPATH": os.pathsep.join(str(package) for package in packages),
+        "PYTHONPATH": str(packages),
     }
     command = [
         sys.executable, "-m", "uvicorn", "fastapi_orders:app", "--workers", "2", "--log-level",

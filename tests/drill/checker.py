@@ -91,7 +91,7 @@ def check_balances(ledger: sqlite3.Connection, first: Balance, told: dict[int, B
 def units(text: str, decimals: int) -> int:
     """Return decimal text in units."""
     whole, _, part = text.partition(".")
-    return int(whole) * 10**decimals + int((part + "0" * decimals)[:decimals] or "0")
+    return int(f"{whole}{part:0<{decimals}}"[: len(whole) + decimals])
 
 
 def shares_units(text: str) -> int:
