@@ -81,8 +81,7 @@ $(STAMPS)/test-needs: $(STAMPS)/package
 	touch $@
 
 $(STAMPS)/engine: $(STAMPS)/package $(RUST_SOURCES) scripts/rust.sh
-	bash scripts/rust.sh install $(BIN)/python
-	touch $@
+	bash scripts/rust.sh install $(BIN)/python $@
 
 $(STAMPS)/npm: $(STAMPS)/package web/package-lock.json
 	$(NPM) ci --no-audit --no-fund --loglevel=error

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The compiled engine: rust.sh lint | test | install PYTHON | wheel PYTHON FOLDER
+# The compiled engine: rust.sh lint | test | install PYTHON STAMP | wheel PYTHON FOLDER
 #
+# `install` touches STAMP only when the engine was built, so that a cargo installed later is noticed.
 # A missing or older cargo is named and left at that, for the readable engine in Python does the same
 # work; in CI it is an error. A compile error is always an error.
 set -euo pipefail
@@ -37,6 +38,7 @@ install)
     trap 'rm -rf "$folder"' EXIT
     wheel "$2" "$folder"
     "$2" -m pip install --quiet --force-reinstall --no-deps "$folder"/*.whl
+    touch "$3"
     ;;
 wheel)
     wheel "$2" "$3"
