@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,26 @@ def version() -> None:
     from madang.exchange.engine import engine_name
 
     typer.echo(f"madang {__version__}, engine {engine_name()}")
+
+
+@app.command()
+def doctor(
+    state: StateOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """Look at this machine: interpreter, engine, disk, limits; exit code 1 where advice is given."""
+    from madang.cli import doctor as examination
+    from madang.cli.session import state_folder
+
+    findings = examination.examine(state_folder(state))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok ' if finding.good else 'BAD'} {finding.check:<14} {finding.found}")
+            if finding.advice:
+                typer.echo(f"{'':<18} {finding.advice}")
+    raise typer.Exit(0 if all(finding.good for finding in findings) else EXIT_FAILED)
 
 
 @app.command()
