@@ -49,7 +49,7 @@ def doctor(
     state: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
-    """Look at this machine: interpreter, engine, disk, limits; exit code 1 where advice is given."""
+    """Look at this machine: interpreter, engine, disk, limits; exit code 1 with any advice."""
     from madang.cli import doctor as examination
     from madang.cli.session import state_folder
 
