@@ -11,10 +11,7 @@ The peer is a program that keeps its orders in SQLite and reads them into memory
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import random
 import sqlite3
 import tempfile
@@ -22,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import harness
 from madang.exchange.engine import engine_name
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.log import LogSettings
@@ -49,6 +47,7 @@ SHARE = 10**9
 BATCH_COMMANDS = 200
 OPEN_ORDERS = 100_000
 RESTING = 1_000
+ROUNDS = 3
 
 
 class Writer:
@@ -202,51 +201,36 @@ def sqlite_peer(folder: Path, rows: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--engine", default="auto")
-    arguments = parser.parse_args()
-    engine = engine_name(arguments.engine)
-    commands = 500_000 if arguments.quick else 3_000_000
+    options = harness.options("How fast a venue comes back: replay, and a start from a snapshot.")
+    engine = engine_name()
+    commands = 500_000 if options.quick else 3_000_000
     if engine == "python":
         commands //= 10
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
+        harness.say(f"writing {commands} commands")
         write_log(folder / "replay", engine, commands)
-        runs = [measure_recovery(folder / "replay", engine) for _ in range(3)]
+        harness.say("replaying them")
+        runs = [measure_recovery(folder / "replay", engine) for _ in range(ROUNDS)]
         replayed, seconds = min(runs, key=lambda run: run[1])
+        harness.say(f"{OPEN_ORDERS} open orders")
         write_open_orders(folder / "snapshot", engine)
-        _, start_s = min(
-            (measure_recovery(folder / "snapshot", engine) for _ in range(3)),
-            key=lambda run: run[1],
-        )
+        starts = [measure_recovery(folder / "snapshot", engine)[1] for _ in range(ROUNDS)]
         peer = sqlite_peer(folder, OPEN_ORDERS * 3)
     ours = {
         "replay_commands_per_s": round(replayed / seconds),
-        "snapshot_start_s": round(start_s, 3),
+        "snapshot_start_s": round(min(starts), 3),
     }
-    conditions = {
+    report = harness.Report("recovery", ours, {"sqlite": peer})
+    report.conditions = {
         "engine": engine,
         "commands": replayed,
         "commands_per_batch": BATCH_COMMANDS,
         "open_orders_in_snapshot": OPEN_ORDERS,
-        "best_of": 3,
-        "python": platform.python_version(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.release()}",
-        "peer": "SQLite: rows read into a dict",
+        "best_of": ROUNDS,
+        "peer": "SQLite: rows of orders read into a dict",
     }
-    result = {
-        "name": "recovery",
-        "ours": ours,
-        "peers": {"sqlite": peer},
-        "ratio": {f"{key}/sqlite": round(ours[key] / peer[key], 3) for key in peer},
-        "conditions": conditions,
-    }
-    if not arguments.json:
-        for key, value in ours.items():
-            print(f"{key:>24} {value}")
-    print(json.dumps(result))
+    report.print(options)
 
 
 if __name__ == "__main__":

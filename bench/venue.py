@@ -12,12 +12,9 @@ per request of the same size, `synchronous=FULL`, in one process.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
 import os
-import platform
 import sqlite3
 import subprocess
 import sys
@@ -27,11 +24,13 @@ from pathlib import Path
 
 import uvloop
 
+from bench import harness
 from madang.bus import Bus, BusSettings, open_unix_bus
 from madang.cluster.process import Identity, Process, Surroundings
 from madang.core import log
 from madang.exchange.engine import engine_name
 from madang.exchange.venue import process as venue
+from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.server import COMMANDS
 from madang.wire.codes import OrderType, Side, TimeInForce
 from madang.wire.commands import (
@@ -48,6 +47,7 @@ SYMBOLS = 8
 PER_REQUEST = 100
 UNDER_WAY = 64
 SHARE = 10**9
+SERVE = "--serve"
 TIMEOUT_MS = 20_000
 
 
@@ -55,9 +55,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-async def serve(folder: Path, engine: str) -> None:
+async def serve(folder: Path) -> None:
     instruments = [{"symbol": f"S{number}", "reference_price": "100"} for number in range(SYMBOLS)]
-    options = {"engine": engine, "instruments": instruments}
+    options = {"instruments": instruments}
     identity = Identity("venue", "venue", 0, 1, 1)
     surroundings = Surroundings(options, folder / "state", folder / "run")
     process = Process(identity, surroundings, lambda: None)
@@ -182,7 +182,7 @@ def sqlite_peer(folder: Path, transactions: int) -> dict[str, float]:
     return {"orders_per_s": round(orders_per_s), "p99_ms": round(percentile(taken, 0.99), 3)}
 
 
-async def measure(folder: Path, quick: bool) -> dict[str, object]:
+async def measure(folder: Path, quick: bool) -> dict[str, float]:
     bus = await open_unix_bus(BusSettings("bench", folder / "run" / "bus"))
     if not await bus.wait_for_server(COMMANDS, TIMEOUT_MS):
         raise SystemExit("the venue did not start")
@@ -206,13 +206,29 @@ async def measure(folder: Path, quick: bool) -> dict[str, object]:
     }
 
 
-def run(folder: Path, quick: bool, engine: str) -> dict[str, object]:
+def fsync_p50_ms(folder: Path) -> float:
+    """Return what one sync of 4 KB costs here, so that the numbers can be read."""
+    file = RealDisk().open(folder / "probe", create=True)
+    file.pwrite(bytes(400 * 4096), 0)
+    file.fdatasync()
+    taken = []
+    for number in range(400):
+        begin = time.perf_counter()
+        file.pwrite(b"x" * 4096, number * 4096)
+        file.fdatasync()
+        taken.append((time.perf_counter() - begin) * 1000)
+    file.close()
+    return round(percentile(taken, 0.5), 3)
+
+
+def run(folder: Path, quick: bool) -> dict[str, float]:
     (folder / "run").mkdir()
-    command = [sys.executable, "-m", "bench.venue", "--serve", str(folder), "--engine", engine]
+    sync_ms = fsync_p50_ms(folder)
+    command = [sys.executable, "-m", "bench.venue", SERVE, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as server:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(measure(folder, quick))
+                return {**runner.run(measure(folder, quick)), "fsync_p50_ms": sync_ms}
         finally:
             assert server.stdin is not None
             server.stdin.close()
@@ -222,41 +238,28 @@ def run(folder: Path, quick: bool, engine: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve is not None:
+    if len(sys.argv) == 3 and sys.argv[1] == SERVE:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(arguments.serve, arguments.engine))
+            runner.run(serve(Path(sys.argv[2])))
         return
+    options = harness.options("Orders through the venue: bus, log, engine, and back.")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        found = run(Path(name), arguments.quick, arguments.engine)
-        peer = sqlite_peer(Path(name), 500 if arguments.quick else 2_000)
-    ours = {key: found[key] for key in ("orders_per_s", "p50_ms", "p99_ms")}
-    conditions = {
-        "engine": engine_name(arguments.engine),
+        harness.say("the venue")
+        found = run(Path(name), options.quick)
+        harness.say("the peer")
+        peer = sqlite_peer(Path(name), 500 if options.quick else 2_000)
+    metrics = ("orders_per_s", "p50_ms", "p99_ms")
+    report = harness.Report("venue", {key: found[key] for key in metrics}, {"sqlite": peer})
+    report.conditions = {
+        "engine": engine_name(),
         "orders_per_request": PER_REQUEST,
         "requests_under_way": UNDER_WAY,
         "open_loop_rate_per_s": found["open_loop_rate_per_s"],
+        "fsync_p50_ms": found["fsync_p50_ms"],
         "commands": found["commands"],
-        "python": platform.python_version(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.release()}",
         "peer": "SQLite WAL, synchronous=FULL, one transaction per request, in process",
     }
-    result = {
-        "name": "venue",
-        "ours": ours,
-        "peers": {"sqlite": peer},
-        "ratio": {f"{key}/sqlite": round(float(str(ours[key])) / peer[key], 3) for key in peer},
-        "conditions": conditions,
-    }
-    if not arguments.json:
-        for key, value in ours.items():
-            print(f"{key:>16} {value}")
-    print(json.dumps(result))
+    report.print(options)
 
 
 if __name__ == "__main__":

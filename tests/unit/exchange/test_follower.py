@@ -259,7 +259,7 @@ def test_damage_ends_it_and_says_where(tmp_path: Path) -> None:
             with pytest.raises(FollowerError, match="damaged at offset"):
                 await follower.wait_for(venue.engine.sequence, LIMIT_MS)
             with pytest.raises(LogDamaged, match=segment.path.name):
-                await follower.run_until(asyncio.Event().wait())
+                await follower.run_until(asyncio.sleep(60))
             assert follower.failed.done()
         await venue.close()
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import msgspec
@@ -58,7 +58,7 @@ class Follower:
         bus: Bus,
         on_events: OnEvents,
     ) -> None:
-        """Follow the log of state folder `folder`; `on_events(batch, events)` is called per batch."""
+        """Follow the log of state folder `folder`; give `on_events(batch, events)`."""
         self.name = name
         self.engine: Engine = engine_factory()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -125,18 +125,6 @@ class Follower:
                     "the log no longer reaches back", follower=self.name, asked=not_after
                 )
         return self._factory.create()
-
-    async def run_until(self, stop: Awaitable[object]) -> None:
-        """Return when `stop` is done; raise what ends the following before that."""
-        stopping = asyncio.ensure_future(stop)
-        try:
-            await asyncio.wait([stopping, self.failed], return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
-                await stopping
-            else:
-                self._check()
-        finally:
-            stopping.cancel()
 
     async def wait_for(self, sequence: int, timeout_ms: int) -> None:
         """Return when command `sequence` is applied; raises FollowerError."""
