@@ -33,7 +33,7 @@ class BatchHeader(NamedTuple):
     term: int
     sequence: int
     now_ns: int
-    count: int
+    command_count: int
     commands_length: int
 
 

@@ -61,7 +61,7 @@ def test_one_batch_is_written_while_the_next_is_gathered() -> None:
     assert record is not None
     header = parse_batch(record)
     assert isinstance(header, BatchHeader)
-    assert header.count == 2, "what came meanwhile goes together"
+    assert header.command_count == 2, "what came meanwhile goes together"
     venue.sequencer.apply(lambda _: True)
     assert (len(first.answers), len(second.answers)) == (1, 0)
     venue.sequencer.durable()

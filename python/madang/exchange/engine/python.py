@@ -81,7 +81,7 @@ class PythonEngine:
             state.events.sequence = state.sequence
             _apply_record(state, record)
             count += 1
-        assert count == header.count, "the batch counts its commands"
+        assert count == header.command_count, "the batch counts its commands"
         return state.events.take()
 
     def snapshot(self) -> bytes:

@@ -81,7 +81,7 @@ class _Verification:
             if place.header.sequence <= base:
                 continue
             balances.take(engine.apply(place.record))
-            commands += place.header.count
+            commands += place.header.command_count
             batches += 1
             compared += self._compare(engine)
         if self._snapshots and max(self._snapshots) > engine.sequence and committed is None:
@@ -139,7 +139,7 @@ def inspect(
     left = -1 if limit is None else limit
     for place in Walk(RealDisk(), state_dir / LOG_FOLDER, committed):
         header = place.header
-        if header.sequence + header.count - 1 <= after:
+        if header.sequence + header.command_count - 1 <= after:
             continue
         if left == 0:
             return
@@ -151,7 +151,7 @@ def inspect(
             "term": header.term,
             "rules_version": header.rules_version,
             "now_ns": header.now_ns,
-            "commands": header.count,
+            "commands": header.command_count,
         }
         records = split_commands(commands_of(place.record, header))
         for sequence, command in enumerate(records, header.sequence):

@@ -160,9 +160,9 @@ def replay(disk: Disk, segments: list[Segment], apply: Apply, base: Position) ->
         for header, record in scan.batches():
             if header.sequence > base.sequence:
                 apply(record)
-                commands += header.count
+                commands += header.command_count
                 batches += 1
-            elif header.sequence + header.count - 1 > base.sequence:
+            elif header.sequence + header.command_count - 1 > base.sequence:
                 raise LogDamaged(
                     segment.path, scan.offset, f"a snapshot of {base.sequence} splits this batch"
                 )

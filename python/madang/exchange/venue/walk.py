@@ -49,7 +49,7 @@ class Walk:
                 yield Place(segment, offset, header, record)
                 offset += header.length
                 self.position = Position(
-                    header.sequence + header.count - 1, header.now_ns, header.term
+                    header.sequence + header.command_count - 1, header.now_ns, header.term
                 )
                 if self._done():
                     return
