@@ -20,6 +20,7 @@ from madang.wire.records import Account, Position, parse_account, parse_position
 
 SUBJECT: Final = "ledger.query"
 ANSWER_WITHIN_MS: Final = 8_000
+REFUSED_WITHIN_MS: Final = 2_500
 RETRY_MS: Final = 50
 NEWEST_EVENT: Final = 2**63 - 1
 _MILLISECOND_NS: Final = 1_000_000
@@ -104,24 +105,27 @@ class LedgerClient:
         return EventsPage(answer["complete"], answer["events"], answer.get("last"))
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Ask until there is an answer; a ledger refuses while the venue is away, which is short."""
         payload = msgspec.msgpack.encode(question)
-        deadline_ns = self._clock.monotonic_ns() + ANSWER_WITHIN_MS * _MILLISECOND_NS
+        started_ns = self._clock.monotonic_ns()
         while True:
-            left_ms = (deadline_ns - self._clock.monotonic_ns()) // _MILLISECOND_NS
+            spent_ms = (self._clock.monotonic_ns() - started_ns) // _MILLISECOND_NS
+            left_ms = ANSWER_WITHIN_MS - spent_ms
             if left_ms <= 0:
                 raise LedgerUnavailable("time is over")
             try:
                 answer = await self._bus.request(SUBJECT, payload, left_ms)
             except RequestRefused as refused:
-                raise LedgerUnavailable(refused.message) from None
+                if spent_ms > REFUSED_WITHIN_MS:
+                    raise LedgerUnavailable(refused.message) from None
             except BusError:
                 await self._bus.wait_for_server(SUBJECT, max(1, left_ms - RETRY_MS))
-                await asyncio.sleep(RETRY_MS / 1_000)
-                continue
-            decoded: dict[str, Any] = msgspec.msgpack.decode(answer, strict=False)
-            if "error" in decoded:
-                raise LedgerUnavailable(str(decoded["error"]))
-            return decoded
+            else:
+                decoded: dict[str, Any] = msgspec.msgpack.decode(answer, strict=False)
+                if "error" in decoded:
+                    raise LedgerUnavailable(str(decoded["error"]))
+                return decoded
+            await asyncio.sleep(RETRY_MS / 1_000)
 
 
 def _order(body: bytes | None) -> Order | None:

@@ -18,7 +18,7 @@ from madang.bus import Bus, BusError, Gap, Message, Subscription
 from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
-from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient
+from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient, LedgerUnavailable
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream.dialects import encoder
 from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
@@ -150,11 +150,14 @@ class AccountEvents:
         bus = self._owner.bus
         try:
             await bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+            await self._recover()
         except BusError:
             await bus.wait_for_server(BARRIER, SERVER_WAIT_MS)
             await asyncio.sleep(RETRY_S)
             return False
-        await self._recover()
+        except LedgerUnavailable:
+            await asyncio.sleep(RETRY_S)
+            return False
         return not self._again
 
     async def _recover(self) -> None:
