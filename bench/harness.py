@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,18 +125,19 @@ class Stopwatch:
         self.cpu_s += time.process_time()
 
 
-def python_package(requirement: str) -> Path:
-    """Return a folder with this package and what it needs, installed there the first time.
+def python_package(name: str, requirements: Sequence[str]) -> Path:
+    """Return a folder with these packages, installed there the first time.
 
-    Raises PeerMissing with pip's last line where it cannot be installed.
+    Raises PeerMissing with pip's last line where they cannot be installed.
     """
-    folder = CACHE / requirement.replace("==", "-")
-    if not (folder / ".complete").exists():
-        say(f"installing {requirement}")
-        run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), requirement]
-        )
-        (folder / ".complete").touch()
+    folder = CACHE / name
+    wanted = "\n".join(requirements)
+    stamp = folder / ".installed"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        say(f"installing {name}")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
+        run([*pip, "--target", str(folder), *requirements])
+        stamp.write_text(wanted, encoding="utf-8")
     return folder
 
 

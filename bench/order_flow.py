@@ -10,9 +10,12 @@ self-trade rules and all of them must come to the same trades.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from madang.exchange.engine.port import Engine
@@ -20,7 +23,7 @@ from madang.wire import commands as wire
 from madang.wire.batch import encode_batch
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE, OrderType, Side, Status, TimeInForce
 from madang.wire.commands import InstrumentTerms, OrderTerms, ReplaceTerms
-from madang.wire.events import EventKind, parse_order_update, parse_result, split_records
+from madang.wire.events import EventKind, Order, parse_order_update, parse_result, split_records
 
 ACCOUNTS = 1_000
 RESTING = 1_000
@@ -41,7 +44,10 @@ class Operation(IntEnum):
 
 
 class Action(NamedTuple):
-    """One command, in ticks and shares; `order` is the flow's own number of the order."""
+    """One command, in ticks and shares; `order` is the flow's own number of the order.
+
+    The quantity of a move is what the order has left: some engines ask for it again.
+    """
 
     operation: Operation
     order: int
@@ -57,12 +63,22 @@ class Flow:
 
     setup: list[Action]
     actions: list[Action]
-    opening: bytes
+    opening: list[bytes]
     setup_records: list[bytes]
     records: list[bytes]
-    trades: int
-    trading_commands: int
+    trades_of_command: list[int]
     resting: int
+    accounts: int = ACCOUNTS
+
+    @property
+    def trading_commands(self) -> int:
+        """How many of the commands traded."""
+        return sum(trades > 0 for trades in self.trades_of_command)
+
+    def mix(self) -> dict[str, float]:
+        """Return the part of each operation."""
+        counts = Counter(action.operation for action in self.actions)
+        return {one.name.lower(): round(counts[one] / len(self.actions), 4) for one in Operation}
 
 
 class _Resting(NamedTuple):
@@ -84,21 +100,20 @@ class FlowMaker:
         self._resting: dict[int, _Resting] = {}  # by the engine's order id
         self._ids: list[int] = []
         self._places: dict[int, int] = {}
-        self.trades = 0
-        self.trading_commands = 0
+        self._trades: list[int] = []
 
     def make(self, count: int) -> Flow:
         """Return a flow of `count` measured actions."""
-        opening = b"".join(batches(list(self._opening()), self._engine.sequence + 1))
-        for record in self._opening():
+        opening = list(self._opening())
+        for record in opening:
             self._apply(record)
         setup = [self._place(self._side()) for _ in range(RESTING)]
         setup_actions, setup_records = [a for a, _ in setup], [r for _, r in setup]
-        self.trades = self.trading_commands = 0
+        self._trades.clear()
         made = [self._step() for _ in range(count)]
         return Flow(
             setup_actions, [a for a, _ in made], opening, setup_records, [r for _, r in made],
-            self.trades, self.trading_commands, len(self._ids),
+            self._trades, len(self._ids),
         )  # fmt: skip
 
     def _opening(self) -> Iterator[bytes]:
@@ -181,7 +196,8 @@ class FlowMaker:
             self._client_order_id(),
         )
         self._apply(record, old._replace(price=price))
-        return Action(Operation.MOVE, old.number, old.account, old.side, price, 0), record
+        action = Action(Operation.MOVE, old.number, old.account, old.side, price, old.quantity)
+        return action, record
 
     def _cancel(self) -> tuple[Action, bytes]:
         order_id = self._random.choice(self._ids)
@@ -208,18 +224,24 @@ class FlowMaker:
                 order = parse_order_update(events, offset).order
                 if order.status >= Status.FILLED:
                     self._forget(order.order_id)
+                elif order.order_id in self._resting:
+                    self._keep_leaves(order)
             elif kind == EventKind.RESULT:
                 result = parse_result(events, offset)
                 assert result.reason == 0, f"the flow was refused: {result}"
                 if about and result.order and result.order.status < Status.FILLED:
                     self._remember(result.number, about)
-        self.trades += trades
-        self.trading_commands += trades > 0
+                    self._keep_leaves(result.order)
+        self._trades.append(trades)
 
     def _remember(self, order_id: int, order: _Resting) -> None:
         self._resting[order_id] = order
         self._places[order_id] = len(self._ids)
         self._ids.append(order_id)
+
+    def _keep_leaves(self, order: Order) -> None:
+        leaves = (order.quantity - order.filled_quantity) // QUANTITY_SCALE
+        self._resting[order.order_id] = self._resting[order.order_id]._replace(quantity=leaves)
 
     def _forget(self, order_id: int) -> None:
         if self._resting.pop(order_id, None) is None:
@@ -228,6 +250,30 @@ class FlowMaker:
         if last != order_id:
             self._ids[place] = last
             self._places[last] = place
+
+
+ACTION = struct.Struct("<BBHIQqq")  # operation side - account order price quantity
+
+
+def write_actions(path: Path, setup: Sequence[Action], actions: Sequence[Action]) -> None:
+    """Write a flow for a peer's process: two counts, then the actions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        ACTION.pack(a.operation, a.side, 0, a.account, a.order, a.price, a.quantity)
+        for a in (*setup, *actions)
+    ]
+    path.write_bytes(struct.pack("<QQ", len(setup), len(actions)) + b"".join(records))
+
+
+def read_actions(path: Path) -> tuple[list[Action], list[Action]]:
+    """Return the setup and the measured actions of a flow."""
+    data = path.read_bytes()
+    setup, _ = struct.unpack_from("<QQ", data)
+    actions = [
+        Action(Operation(operation), order, account, Side(side), price, quantity)
+        for operation, side, _, account, order, price, quantity in ACTION.iter_unpack(data[16:])
+    ]
+    return actions[:setup], actions[setup:]
 
 
 def one_batch(records: list[bytes], sequence: int) -> bytes:
