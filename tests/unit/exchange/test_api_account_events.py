@@ -42,6 +42,8 @@ class Market:
         self.engine: Engine = engines.create("python")
         self.events: list[bytes] = []
         self.complete = True
+        self.slow = False
+        self.asked: list[Request] = []
         self.venue = self.open_venue()
         self.ledger = hub.open("ledger")
         self.ledger.serve("ledger.query", self._query)
@@ -66,7 +68,14 @@ class Market:
             request.respond(page)
 
     def _query(self, requests: list[Request]) -> None:
-        for request in requests:
+        self.asked += requests
+        if not self.slow:
+            self.answer()
+
+    def answer(self) -> None:
+        """Answer what was asked, as of this moment."""
+        asked, self.asked = self.asked, []
+        for request in asked:
             query = msgspec.msgpack.decode(request.payload)
             found = [e for e in self.events if event_id(e) > query["after"]][: query["limit"]]
             last = event_id(self.events[-1]) if self.events else 0
@@ -221,6 +230,23 @@ def test_a_gap_before_the_first_event_is_recovered_too() -> None:
         await listener.ready.wait()
         missed = await market.restart_venue(meanwhile=2)
         await listener.until(missed)
+
+    run(work)
+
+
+def test_an_event_from_before_the_beginning_is_not_told() -> None:
+    """It reaches the worker while the ledger is still being asked where the beginning is."""
+
+    async def work(market: Market, hub: Hub, events: AccountEventsHub) -> None:
+        market.slow = True
+        listener = Listener(hub, events)
+        async with asyncio.timeout(LIMIT_S):
+            while not market.asked:
+                await asyncio.sleep(0.001)
+        market.place()
+        market.answer()
+        await listener.ready.wait()
+        await listener.until([market.place()])
 
     run(work)
 

@@ -105,7 +105,7 @@ class LedgerClient:
         return EventsPage(answer["complete"], answer["events"], answer.get("last"))
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Ask until there is an answer; a ledger refuses while the venue is away, which is short."""
+        """Ask until there is an answer; the ledger refuses while the venue is away."""
         payload = msgspec.msgpack.encode(question)
         started_ns = self._clock.monotonic_ns()
         while True:
