@@ -101,7 +101,7 @@ def test_an_order_is_found_before_and_after_it_is_written(tmp_path: Path) -> Non
         market.order(2, Side.BUY, 5, b"buy")
         for written in (False, True):
             if written:
-                await ledger.write()
+                await ledger.write(market.engine)
                 assert await history.order(1, 1) is not None
             for account, order_id, text in ((1, 1, "sell"), (2, 2, "buy")):
                 order = await ledger.order(market.engine, account, order_id)
@@ -120,7 +120,7 @@ def test_open_closed_and_all_orders_are_told_apart(tmp_path: Path) -> None:
         market.order(1, Side.SELL, 5, b"first")
         market.order(2, Side.BUY, 2, b"taker")
         market.order(1, Side.SELL, 1, b"second")
-        await ledger.write()
+        await ledger.write(market.engine)
         market.order(2, Side.BUY, 3, b"rest")
         found = {
             status: [o.client_order_id for o in await ledger.orders(market.engine, every, status)]
@@ -139,13 +139,13 @@ def test_rows_and_progress_are_written_together_and_once(tmp_path: Path) -> None
     async def work(ledger: Ledger, history: History) -> None:
         market = Market(ledger)
         market.order(1, Side.SELL, 5, b"sell")
-        await ledger.write()
+        await ledger.write(market.engine)
         assert await history.sequence() == market.engine.sequence == ledger.written
         stale = Ledger(history, tmp_path, snapshot_every=1)
         stale_market = Market(stale)
         stale_market.order(1, Side.SELL, 5, b"sell")
         with pytest.raises(HistoryConflictError):
-            await stale.write()
+            await stale.write(stale_market.engine)
 
     with_ledger(tmp_path, work)
 
@@ -155,27 +155,34 @@ def test_replaying_what_sql_has_writes_nothing_twice(tmp_path: Path) -> None:
         first = Market(ledger)
         first.order(1, Side.SELL, 5, b"sell")
         first.order(2, Side.BUY, 5, b"buy")
-        await ledger.write()
+        await ledger.write(first.engine)
         again = Ledger(history, tmp_path, snapshot_every=1)
         await again.open()
         second = Market(again)
         second.order(1, Side.SELL, 5, b"sell")
         second.order(2, Side.BUY, 5, b"buy")
         assert again.waiting == 0
-        await again.write()
+        await again.write(second.engine)
         second.order(1, Side.SELL, 1, b"later")
-        await again.write()
+        await again.write(second.engine)
         assert await history.sequence() == second.engine.sequence
 
     with_ledger(tmp_path, work)
 
 
+def event(event_id: int) -> bytes:
+    """Return a record as far as `RecentEvents` looks at it."""
+    return bytes(24) + event_id.to_bytes(8, "little")
+
+
 def test_recent_events_are_complete_or_refused() -> None:
     recent = RecentEvents(first_event_id=10, events_max=3)
     for event_id in range(10, 14):
-        recent.add(1, event_id, b"%d" % event_id)
+        recent.add(1, event(event_id))
     assert recent.after(1, 9, limit=9) == (False, []), "event 10 was dropped"
-    assert recent.after(1, 10, limit=9) == (True, [b"11", b"12", b"13"])
+    assert recent.after(1, 10, limit=9) == (True, [event(11), event(12), event(13)])
+    assert recent.after(1, 12, limit=1) == (True, [event(13)])
     assert recent.after(1, 10, limit=2) == (False, []), "more than asked for"
+    assert recent.after(1, 13, limit=9) == (True, [])
     assert recent.after(2, 9, limit=9) == (True, [])
     assert recent.after(2, 8, limit=9) == (False, []), "before the start nothing is known"

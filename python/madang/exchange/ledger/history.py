@@ -6,21 +6,28 @@ two writers, or a writer that starts again from an older point, never write anyt
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from madang.core.errors import MadangError
-from madang.exchange.ledger.changes import Changes
-from madang.exchange.ledger.tables import (
-    fills,
-    order_of_row,
-    order_row,
-    orders,
-    progress,
-    transfers,
+from madang.exchange.ledger.changes import (
+    FILL_COLUMNS,
+    ORDER_COLUMNS,
+    TRANSFER_COLUMNS,
+    Changes,
+    Row,
 )
+from madang.exchange.ledger.tables import fills, order_of_row, orders, progress, transfers
 from madang.wire.events import Order
+
+ROWS_AT_ONCE: Final = 10_000
 
 
 class HistoryConflictError(MadangError):
@@ -56,17 +63,36 @@ def _optional_int(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
+class _Writing(NamedTuple):
+    """One table's statement as its driver takes it, with how to make its rows."""
+
+    text: str
+    rows: Callable[[Changes], Iterator[Row]]
+
+
 class History:
     """The ledger's database."""
 
     def __init__(self, database: AsyncEngine) -> None:
         self._database = database
         insert = postgresql.insert if database.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(orders)
-        self._upsert_order = statement.on_conflict_do_update(
+        order = insert(orders)
+        upsert = order.on_conflict_do_update(
             index_elements=[orders.c.order_id],
-            set_={c.name: statement.excluded[c.name] for c in orders.c if c.name != "order_id"},
+            set_={c.name: order.excluded[c.name] for c in orders.c if c.name != "order_id"},
         )
+        self._writings = (
+            _Writing(self._text(upsert, ORDER_COLUMNS), Changes.order_rows),
+            _Writing(self._text(insert(fills), FILL_COLUMNS), Changes.fill_rows),
+            _Writing(self._text(insert(transfers), TRANSFER_COLUMNS), Changes.transfer_rows),
+        )
+
+    def _text(self, statement: sa.Insert, columns: tuple[str, ...]) -> str:
+        """Compile once for this database, so that rows go to its driver as they are."""
+        compiled = statement.compile(dialect=self._database.dialect, column_keys=list(columns))
+        assert isinstance(compiled, SQLCompiler)
+        assert tuple(compiled.positiontup or ()) == columns
+        return str(compiled)
 
     async def sequence(self) -> int:
         """Return the last log sequence whose rows are in."""
@@ -74,8 +100,11 @@ class History:
             return int((await connection.execute(sa.select(progress.c.sequence))).scalar_one())
 
     async def write(self, changes: Changes, previous: int) -> None:
-        """Write all between `previous` and `changes.sequence`; HistoryConflictError if it is in."""
-        rows = [order_row(order) for i in changes.orders if (order := changes.order(i))]
+        """Write all between `previous` and `changes.sequence`; HistoryConflictError if it is in.
+
+        Rows are made in a thread and at most ROWS_AT_ONCE of them exist at a time; `changes` must
+        not change meanwhile.
+        """
         async with self._database.begin() as connection:
             moved = await connection.execute(
                 sa.update(progress)
@@ -86,13 +115,10 @@ class History:
                 raise HistoryConflictError(
                     f"the ledger's database is not at sequence {previous}", expected=previous
                 )
-            for statement, values in (
-                (self._upsert_order, rows),
-                (sa.insert(fills), changes.fill_rows()),
-                (sa.insert(transfers), changes.transfer_rows()),
-            ):
-                if values:
-                    await connection.execute(statement, values)
+            for writing in self._writings:
+                rows = writing.rows(changes)
+                while values := await asyncio.to_thread(list, islice(rows, ROWS_AT_ONCE)):
+                    await connection.exec_driver_sql(writing.text, values)
 
     async def order(self, account: int, order_id: int) -> Order | None:
         """Return an order of an account as SQL has it."""

@@ -1,14 +1,18 @@
 """The ledger itself: follows the log, answers as of what is committed, writes SQL, takes snapshots.
 
 Live state comes from the replica of the engine, what is over from SQL, what is over but not yet
-written from memory: so an answer never misses what was acknowledged. Snapshots are taken only of a
-sequence that SQL has, so SQL can always be continued from a snapshot without a hole.
+written from memory: so an answer never misses what was acknowledged. A snapshot is kept only once
+SQL has all up to its sequence, so SQL can always be continued from a snapshot without a hole. What
+waits for SQL is bounded: at CHANGES_MAX rows following pauses until a write has made room.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from pathlib import Path
+from typing import Final, NamedTuple, Protocol
 
 from madang.core import log
 from madang.exchange.engine.port import Engine
@@ -24,23 +28,55 @@ from madang.wire.events import (
     split_records,
 )
 
-WRITE_INTERVAL_S = 0.2
-WRITE_RETRY_S = 1.0
+WRITE_INTERVAL_S: Final = 0.2
+WRITE_INTERVAL_BUSY_S: Final = 1.0
+"""Under load: an order that changes again within it is written once."""
+BUSY_ROWS: Final = 500
+"""A write of so many rows makes the next interval the longer one."""
+WRITE_RETRY_S: Final = 1.0
+
+
+class Flow(Protocol):
+    """What the ledger may hold up: a `Follower`."""
+
+    def pause(self) -> None:
+        """Apply nothing more after the chunk that is being applied."""
+        ...
+
+    def resume(self) -> None:
+        """Go on."""
+        ...
+
+
+class _Snapshot(NamedTuple):
+    sequence: int
+    data: bytes
 
 
 class Ledger:
-    """State and writer of one ledger process."""
+    """State and writer of one ledger process; `flow` is paused while SQL is far behind."""
 
-    def __init__(self, history: History, state_dir: Path, snapshot_every: int) -> None:
+    def __init__(
+        self,
+        history: History,
+        state_dir: Path,
+        snapshot_every: int,
+        changes_max: int = CHANGES_MAX,
+    ) -> None:
+        self.flow: Flow | None = None
         self._history = history
         self._state_dir = state_dir
         self._snapshot_every = snapshot_every
+        self._changes_max = changes_max
         self._written = 0
         self._snapshot_at = 0
         self._changes = Changes(0)
         self._writing = Changes(0)
+        self._snapshot: _Snapshot | None = None
         self._recent: RecentEvents | None = None
-        self._room = asyncio.Event()
+        self._paused = False
+        self._crowded = asyncio.Event()
+        self._last_rows = 0
         self._log = log.get("ledger")
 
     async def open(self) -> int:
@@ -69,31 +105,62 @@ class Ledger:
                 self._log.error("history has a hole", after=self._written, before=sequence)
         collect(events, self._changes if last > self._written else None, self._recent)
         self._changes.sequence = max(self._changes.sequence, last)
+        if len(self._changes) * 2 >= self._changes_max:
+            self._crowded.set()
+        if self.full() and not self._paused and self.flow is not None:
+            self._paused = True
+            self.flow.pause()
+            self._log.warning("following pauses, SQL is behind", rows=self.waiting)
 
     def full(self) -> bool:
         """Tell whether SQL is so far behind that following must pause."""
-        return self.waiting >= CHANGES_MAX
+        return self.waiting >= self._changes_max
 
-    async def write(self) -> None:
-        """Write what waits; an error leaves it waiting for the next call."""
+    async def write_due(self) -> None:
+        """Return when the next write should begin: after an interval, or when rows pile up."""
+        busy = self._last_rows >= BUSY_ROWS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITE_INTERVAL_BUSY_S if busy else WRITE_INTERVAL_S):
+                await self._crowded.wait()
+
+    async def write(self, engine: Engine) -> None:
+        """Write what waits, and a snapshot of it when one is due.
+
+        An error leaves both waiting for the next call.
+        """
         if not len(self._writing):
             self._writing, self._changes = self._changes, Changes(self._changes.sequence)
+            self._crowded.clear()
+            self._take_snapshot(engine)
+        self._last_rows = len(self._writing)
         if self._writing.sequence > self._written:
             await self._history.write(self._writing, self._written)
             self._written = self._writing.sequence
         self._writing = Changes(self._written)
+        if self._paused and not self.full() and self.flow is not None:
+            self._paused = False
+            self.flow.resume()
+        await self._keep_snapshot()
 
-    async def take_snapshot(self, engine: Engine) -> None:
-        """Write a snapshot if enough was applied since the last one and SQL has it all."""
+    def _take_snapshot(self, engine: Engine) -> None:
+        """Copy the engine's state as of exactly what is about to be written, when it is due."""
         sequence = engine.sequence
-        if sequence - self._snapshot_at < self._snapshot_every or sequence != self._written:
+        if (
+            sequence == self._writing.sequence
+            and sequence - self._snapshot_at >= self._snapshot_every
+        ):
+            self._snapshot = _Snapshot(sequence, engine.snapshot())
+
+    async def _keep_snapshot(self) -> None:
+        taken = self._snapshot
+        if taken is None or taken.sequence > self._written:
             return
-        data = engine.snapshot()
-        self._snapshot_at = sequence
+        digest = hashlib.sha256(taken.data).digest()  # the engine's state_hash(), made once
         await asyncio.to_thread(
-            snapshots.write_snapshot_bytes, self._state_dir, sequence, data, engine.state_hash()
+            snapshots.write_snapshot_bytes, self._state_dir, taken.sequence, taken.data, digest
         )
-        self._log.info("snapshot", sequence=sequence, bytes=len(data))
+        self._snapshot, self._snapshot_at = None, taken.sequence
+        self._log.info("snapshot", sequence=taken.sequence, bytes=len(taken.data))
 
     def events_after(
         self, engine: Engine, account: int, event_id: int, limit: int
@@ -103,8 +170,8 @@ class Ledger:
             return event_id >= engine.statistics()["events"], []
         return self._recent.after(account, event_id, limit)
 
-    def _unwritten(self, order_id: int) -> Order | None:
-        return self._changes.order(order_id) or self._writing.order(order_id)
+    def _unwritten(self, account: int, order_id: int) -> Order | None:
+        return self._changes.order(account, order_id) or self._writing.order(account, order_id)
 
     async def order(self, engine: Engine, account: int, order_id: int) -> Order | None:
         """Return an order of the account, live or over."""
@@ -112,7 +179,9 @@ class Ledger:
         if record is not None:
             order: Order | None = parse_order(record, RECORD_HEADER_BYTES)
         else:
-            order = self._unwritten(order_id) or await self._history.order(account, order_id)
+            order = self._unwritten(account, order_id)
+            if order is None:
+                order = await self._history.order(account, order_id)
         return order if order is not None and order.account == account else None
 
     async def order_by_client_id(self, engine: Engine, account: int, text: str) -> Order | None:

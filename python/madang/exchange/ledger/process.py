@@ -24,7 +24,6 @@ from madang.exchange import engine as engines
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
-    WRITE_INTERVAL_S,
     WRITE_RETRY_S,
     Ledger,
     bodies,
@@ -154,11 +153,10 @@ def _account_body(record: bytes) -> bytes:
 async def _write_for_ever(ledger: Ledger, follower: Follower) -> None:
     logger = log.get("ledger")
     while True:
-        await asyncio.sleep(WRITE_INTERVAL_S)
+        await ledger.write_due()
         try:
-            await ledger.write()
+            await ledger.write(follower.engine)
             follower.release(ledger.written)
-            await ledger.take_snapshot(follower.engine)
         except (SQLAlchemyError, OSError) as error:
             logger.exception("write failed, the rows wait", error=str(error))
             await asyncio.sleep(WRITE_RETRY_S)
@@ -189,8 +187,10 @@ async def main(process: Process) -> None:
         bus,
         ledger.on_events,
     )
-    await follower.start(newest_snapshot=await ledger.open())
-    writer = asyncio.create_task(_write_for_ever(ledger, follower))
+    ledger.flow = follower
+    written = await ledger.open()
+    writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
+    await follower.start(newest_snapshot=written)
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
     await _settle_pending(process, bus)
     process.ready()
@@ -200,6 +200,6 @@ async def main(process: Process) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await writer
     await follower.close()
-    await ledger.write()
+    await ledger.write(follower.engine)
     await bus.close()
     await sql.dispose()

@@ -2,14 +2,17 @@
 
 Integers in the venue's units. `orders` holds every order once, as it last stood; `fills` has one
 row per side of a trade; `progress.sequence` is the last log sequence whose rows are in, written in
-the same transaction as the rows.
+the same transaction as the rows. Columns stand in the order in which `Changes` gives its rows.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
+from madang.exchange.ledger.changes import FILL_COLUMNS, ORDER_COLUMNS, TRANSFER_COLUMNS
 from madang.wire.events import Order
+
+_TEXTS = {"filled_value": 40, "client_order_id": 128}
 
 metadata = sa.MetaData()
 
@@ -20,56 +23,31 @@ progress = sa.Table(
     sa.Column("sequence", sa.BigInteger),
 )
 
-orders = sa.Table(
-    "orders",
-    metadata,
-    *(
-        sa.Column(name, sa.BigInteger, primary_key=name == "order_id")
-        for name in Order._fields
-        if name not in ("filled_value", "client_order_id")
-    ),
-    sa.Column("filled_value", sa.String(40)),
-    sa.Column("client_order_id", sa.String(128)),
-)
 
-fills = sa.Table(
-    "fills",
-    metadata,
-    sa.Column("event_id", sa.BigInteger, primary_key=True),
-    *(
-        sa.Column(name, sa.BigInteger)
-        for name in (
-            "sequence", "now_ns", "trade_id", "account", "order_id", "instrument", "side",
-            "liquidity", "order_status", "price", "quantity", "position_quantity",
-            "cumulative_quantity",
-        )
-    ),
-)  # fmt: skip
-
-transfers = sa.Table(
-    "transfers",
-    metadata,
-    sa.Column("event_id", sa.BigInteger, primary_key=True),
-    *(
-        sa.Column(name, sa.BigInteger)
-        for name in ("sequence", "now_ns", "account", "instrument", "amount", "balance")
-    ),
-)
-
-_NAMES = tuple(Order._fields)
+def _table(table: str, columns: tuple[str, ...], key: str) -> sa.Table:
+    return sa.Table(
+        table,
+        metadata,
+        *(
+            sa.Column(
+                name,
+                sa.String(_TEXTS[name]) if name in _TEXTS else sa.BigInteger(),
+                primary_key=name == key,
+                autoincrement=False,
+            )
+            for name in columns
+        ),
+    )
 
 
-def order_row(order: Order) -> dict[str, object]:
-    """Return an order as a row."""
-    row = dict(zip(_NAMES, order, strict=True))
-    row["filled_value"] = str(order.filled_value)
-    row["client_order_id"] = order.client_order_id.decode()
-    return row
+orders = _table("orders", ORDER_COLUMNS, "order_id")
+fills = _table("fills", FILL_COLUMNS, "event_id")
+transfers = _table("transfers", TRANSFER_COLUMNS, "event_id")
 
 
 def order_of_row(row: sa.RowMapping) -> Order:
     """Return the order that a row holds."""
-    values = {name: row[name] for name in _NAMES}
+    values = {name: row[name] for name in Order._fields}
     values["filled_value"] = int(row["filled_value"])
     values["client_order_id"] = row["client_order_id"].encode()
     return Order(**values)

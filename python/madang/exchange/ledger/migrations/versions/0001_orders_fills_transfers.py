@@ -6,6 +6,9 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+# SQLite keeps a table in the order of an INTEGER key, without an index beside it.
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Create the ledger's tables."""
@@ -17,7 +20,7 @@ def upgrade() -> None:
     op.execute(sa.text("INSERT INTO progress (id, sequence) VALUES (1, 0)"))
     op.create_table(
         "orders",
-        sa.Column("order_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("order_id", KEY, primary_key=True, autoincrement=False),
         sa.Column("account", sa.BigInteger, nullable=False),
         sa.Column("instrument", sa.BigInteger, nullable=False),
         *(
@@ -41,7 +44,7 @@ def upgrade() -> None:
     op.create_index("orders_by_client_order_id", "orders", ["account", "client_order_id"])
     op.create_table(
         "fills",
-        sa.Column("event_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("event_id", KEY, primary_key=True, autoincrement=False),
         *(
             sa.Column(name, sa.BigInteger, nullable=False)
             for name in (
@@ -53,16 +56,14 @@ def upgrade() -> None:
         sa.Column("liquidity", sa.SmallInteger, nullable=False),
         sa.Column("order_status", sa.SmallInteger, nullable=False),
     )  # fmt: skip
-    op.create_index("fills_by_account", "fills", ["account", "now_ns"])
     op.create_table(
         "transfers",
-        sa.Column("event_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("event_id", KEY, primary_key=True, autoincrement=False),
         *(
             sa.Column(name, sa.BigInteger, nullable=False)
             for name in ("sequence", "now_ns", "account", "instrument", "amount", "balance")
         ),
     )
-    op.create_index("transfers_by_account", "transfers", ["account", "now_ns"])
 
 
 def downgrade() -> None:
