@@ -56,7 +56,7 @@ CASH = 10**12
 SHARES = 10**12
 MAKER_PPM, TAKER_PPM = 100, 230
 SHARE = 10**9
-STEPS = (40, 60, 300)
+STEPS = (40, 60, 200)
 LOG = LogSettings(segment_bytes=4096 + 12 * 1024, batch_bytes_max=4096)
 SEQUENCER = SequencerSettings(batch_bytes_max=2048, batch_commands_max=12, waiting_commands_max=24)
 GATEWAY = GatewaySettings(resend_ms=5_000)
@@ -360,7 +360,7 @@ class World:
         payload = self.engine.snapshot()
         snapshot = Snapshot(self.engine.sequence, payload, self.engine.state_hash())
         try:
-            write_snapshot(self.disk, STATE / SNAPSHOT_FOLDER, snapshot)
+            write_snapshot(self.disk, STATE / SNAPSHOT_FOLDER, snapshot, Factory())
         except OSError:
             self.snapshots_failed += 1
 

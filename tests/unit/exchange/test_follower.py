@@ -67,7 +67,7 @@ async def following(
         header = parse_batch(batch)
         assert isinstance(header, BatchHeader)
         assert events
-        seen.extend(range(header.sequence, header.sequence + header.count))
+        seen.extend(range(header.sequence, header.sequence + header.command_count))
 
     bus = hub.open("feed")
     follower = Follower("feed", PythonEngine, folder, bus, on_events)
@@ -156,9 +156,7 @@ def test_it_never_reads_what_was_not_committed(tmp_path: Path) -> None:
 
 def snapshot_of(venue: Venue, folder: Path) -> int:
     engine = venue.engine
-    write_snapshot_bytes(
-        folder, engine.sequence, engine.snapshot(), engine.state_hash(), PythonFactory()
-    )
+    write_snapshot_bytes(folder, engine.sequence, engine.snapshot(), engine.state_hash(), "python")
     return engine.sequence
 
 

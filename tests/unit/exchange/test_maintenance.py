@@ -25,7 +25,7 @@ from madang.wire.commands import (
     encode_set_credential,
     encode_set_fees,
 )
-from tests.support.venue_log import SMALL_LOG, SmallVenue, order, trade
+from tests.support.venue_log import SMALL_LOG, PythonFactory, SmallVenue, order, trade
 
 
 def traded(folder: Path, trades: int = 40) -> SmallVenue:
@@ -45,7 +45,7 @@ def traded(folder: Path, trades: int = 40) -> SmallVenue:
 
 def snapshot(venue: SmallVenue, folder: Path) -> None:
     engine = venue.engine
-    write_snapshot_bytes(folder, engine.sequence, engine.snapshot(), engine.state_hash())
+    write_snapshot_bytes(folder, engine.sequence, engine.snapshot(), engine.state_hash(), "python")
 
 
 def test_verify_replays_recomputes_and_compares(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_verify_finds_a_snapshot_that_is_not_what_the_log_says(tmp_path: Path) -
     while other.engine.sequence < venue.engine.sequence:
         other.write(order(other.engine.sequence, price=500_000))
     forged = Snapshot(other.engine.sequence, other.engine.snapshot(), other.engine.state_hash())
-    write_snapshot(RealDisk(), tmp_path / SNAPSHOT_FOLDER, forged)
+    write_snapshot(RealDisk(), tmp_path / SNAPSHOT_FOLDER, forged, PythonFactory())
     with pytest.raises(VerifyFailed, match="differs from the replay"):
         verify(tmp_path, "python")
 

@@ -73,6 +73,7 @@ class Follower:
         self._term = 0
         self._target = 0
         self._pump_asked = False
+        self._paused = False
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
         self._question: asyncio.Task[int] | None = None
@@ -190,6 +191,10 @@ class Follower:
     def _heard(self, term: int, committed: int) -> None:
         if term < self._term:
             return
+        if term > self._term and committed < self.engine.sequence:
+            reason = f"the venue begins again at {committed}, applied is {self.engine.sequence}"
+            self._fail(FollowerError(reason))
+            return
         self._term = term
         if committed > self._target:
             self._target = committed
@@ -203,7 +208,7 @@ class Follower:
     def _pump(self) -> None:
         """Apply the next chunk; what remains follows in later ticks."""
         self._pump_asked = False
-        if self.failed.done() or self._reader is None:
+        if self.failed.done() or self._reader is None or self._paused:
             return
         try:
             records = self._reader.read(self._target, self.settings.chunk_bytes)
@@ -238,6 +243,15 @@ class Follower:
             await asyncio.sleep(self.settings.ask_interval_ms / 1000)
             with contextlib.suppress(BusError):
                 await self.committed(self.settings.ask_timeout_ms)
+
+    def pause(self) -> None:
+        """Apply nothing after the chunk that is being applied; who waits goes on waiting."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on where `pause` stopped."""
+        self._paused = False
+        self._pump_soon()
 
     def release(self, sequence: int) -> None:
         """Say that the owner no longer needs the log up to `sequence`."""

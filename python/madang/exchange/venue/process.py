@@ -15,6 +15,7 @@ from madang.core import log
 from madang.core.clock import SystemClock
 from madang.core.errors import MadangError
 from madang.core.settings import decode_section
+from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.errors import VenueOverloaded
 from madang.exchange.venue.recovery import Recovered, recover
@@ -35,6 +36,7 @@ SWITCH_INTERVAL_S = 0.0005
 KEYS_CHECK_COMMANDS = 10_000
 KEYS_FULL_PERCENT, KEYS_KEPT_PERCENT = 90, 80
 CALENDAR_SLEEP_S = 1.0
+SETUP_RETRY_S = 1.0
 
 
 async def main(process: Process) -> None:
@@ -100,7 +102,7 @@ async def _run(
     process: Process, settings: VenueSettings, bus: Bus, recovered: Recovered, held: Held
 ) -> None:
     engine = recovered.engine
-    term = max(held.epoch, recovered.position.term)
+    term = max(held.epoch, recovered.position.term + 1)
     last_ns = max(recovered.position.now_ns, engine.now_ns)
     sequencer = Sequencer(engine, term, last_ns, settings.sequencer)
     server = VenueServer(bus, engine, sequencer, recovered.log)
@@ -108,8 +110,8 @@ async def _run(
     server.start(term, SystemClock(), keys.applied)
     tasks: list[asyncio.Task[None]] = []
     try:
-        await server.submit(setup_commands(settings, engine))
         tasks = [
+            *await _set_up(server, settings, engine),
             asyncio.create_task(_keep_calendar(server, settings, last_ns)),
             asyncio.create_task(_keep_log_short(process, settings)),
         ]
@@ -118,10 +120,10 @@ async def _run(
         process.status(f"term {term}, sequence {engine.sequence}")
         stop = asyncio.create_task(process.wait_stop())
         tasks.append(stop)
-        await asyncio.wait([server.failed, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await _first_end(server, stop, tasks)
         for task in tasks:
             if task.done() and task is not stop:
-                await task
+                task.result()
     finally:
         for task in tasks:
             task.cancel()
@@ -129,6 +131,37 @@ async def _run(
         await asyncio.gather(*tasks, return_exceptions=True)
     if server.failed.done():
         server.failed.result()
+
+
+async def _first_end(
+    server: VenueServer, stop: asyncio.Task[None], tasks: list[asyncio.Task[None]]
+) -> None:
+    """Return when the stop is asked for, or something failed; other tasks may just end."""
+    waiting: set[asyncio.Future[None]] = {server.failed, *tasks}
+    while True:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if server.failed in done or stop in done or any(one.exception() for one in done):
+            return
+
+
+async def _set_up(
+    server: VenueServer, settings: VenueSettings, engine: Engine
+) -> list[asyncio.Task[None]]:
+    """Say the settings; on a full disk serve without that and go on trying."""
+    try:
+        await server.submit(setup_commands(settings, engine))
+    except VenueOverloaded as refusal:
+        log.get("venue").error("settings not applied, trying again", reason=refusal.message)
+        return [asyncio.create_task(_set_up_later(server, settings, engine))]
+    return []
+
+
+async def _set_up_later(server: VenueServer, settings: VenueSettings, engine: Engine) -> None:
+    while True:
+        await asyncio.sleep(SETUP_RETRY_S)
+        with contextlib.suppress(VenueOverloaded):
+            await server.submit(setup_commands(settings, engine))
+            return
 
 
 async def _keep_calendar(server: VenueServer, settings: VenueSettings, last_ns: int) -> None:
@@ -158,12 +191,15 @@ async def _keep_log_short(process: Process, settings: VenueSettings) -> None:
     logger = log.get("venue")
     while True:
         await asyncio.sleep(settings.retain_interval_ms / 1000)
-        with contextlib.suppress(OSError):
+        try:
             removed = await asyncio.to_thread(
                 remove_old_segments, RealDisk(), process.state_dir, settings.retain
             )
-            if removed:
-                logger.info("old segments removed", names=[path.name for path in removed])
+        except OSError as error:
+            logger.warning("old segments not removed", error=str(error))
+            continue
+        if removed:
+            logger.info("old segments removed", names=[path.name for path in removed])
 
 
 class KeyKeeper:

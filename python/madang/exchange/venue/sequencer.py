@@ -201,13 +201,15 @@ class Sequencer:
         self._durable.append(batch)
 
     def refuse_writing(self, monotonic_ns: int) -> None:
-        """Take note that there was no room: the batch is not in the log; tell its senders."""
+        """Take note that there was no room: the batch is not in the log; tell all who wait."""
         batch = self._writing
         assert batch is not None
         self._writing = None
         self._full_until_ns = monotonic_ns + self._settings.full_retry_ms * 1_000_000
+        full = VenueFull("no room on the venue's disk")
         for request in batch.requests:
-            _refuse(request, VenueFull("no room on the venue's disk"))
+            _refuse(request, full)
+        self._refuse_waiting(full)
 
     def apply(self, wanted: Callable[[int], bool]) -> Applied | None:
         """Apply the oldest durable batch and answer its requests; None where there is none.
@@ -232,8 +234,11 @@ class Sequencer:
 
     def refuse_waiting(self, reason: str) -> None:
         """Refuse what waits; nothing of it was logged."""
+        self._refuse_waiting(VenueOverloaded(reason))
+
+    def _refuse_waiting(self, refusal: Refused) -> None:
         while self._waiting:
-            _refuse(self._waiting.popleft(), VenueOverloaded(reason))
+            _refuse(self._waiting.popleft(), refusal)
         self._waiting_commands = self._waiting_bytes = 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from madang.bus.port import Bus, Request, Subscription
 from madang.core import log
@@ -94,7 +95,11 @@ class VenueServer:
             payload = b"".join(records[start : start + REQUEST_COMMANDS_MAX])
             self._sequencer.offer(_OwnReply(outcome), payload, self._clock.monotonic_ns())
             self._pump_soon()
-            answer = await outcome
+            either: list[asyncio.Future[Any]] = [outcome, self.failed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not outcome.done():
+                self.failed.result()
+            answer = outcome.result()
             results += [parse_result(answer, offset) for _, offset, _ in split_records(answer)]
         return results
 
@@ -133,6 +138,7 @@ class VenueServer:
             self._log.error("disk full, refusing commands", error=str(error))
             self._sequencer.refuse_writing(self._clock.monotonic_ns())
             self._pump()
+            self._tell_drained()
             return
         if error is not None:
             self._fail(error)
@@ -146,6 +152,9 @@ class VenueServer:
             self._applied(applied)
         except BaseException as failure:  # noqa: BLE001 - an engine's panic is no Exception
             self._fail(failure)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
         if self._drained is not None and self._sequencer.idle and not self._drained.done():
             self._drained.set_result(None)
 

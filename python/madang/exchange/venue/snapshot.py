@@ -21,7 +21,7 @@ from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import Disk, RealDisk, read_whole, write_all
 from madang.exchange.venue.errors import LogUnreadable, SnapshotDamaged
-from madang.exchange.venue.replica import EngineFactory
+from madang.exchange.venue.replica import EngineFactory, engine_factory
 from madang.exchange.venue.segment import RULES_VERSION
 
 FORMAT = 1
@@ -112,12 +112,10 @@ def newest_snapshots(
             yield file, damage
 
 
-def write_snapshot(
-    disk: Disk, folder: Path, snapshot: Snapshot, factory: EngineFactory | None = None
-) -> Path:
+def write_snapshot(disk: Disk, folder: Path, snapshot: Snapshot, factory: EngineFactory) -> Path:
     """Write a snapshot, prove it, name it; removes all but the newest SNAPSHOTS_KEPT.
 
-    With a `factory` the proof includes restoring it. Raises SnapshotDamaged, OSError.
+    Raises SnapshotDamaged, OSError.
     """
     disk.make_folder(folder)
     path = folder / f"{PREFIX}{snapshot.sequence:020d}{SUFFIX}"
@@ -150,10 +148,8 @@ def restore_snapshot(factory: EngineFactory, snapshot: Snapshot) -> Engine:
     return engine
 
 
-def prove_snapshot(snapshot: Snapshot, factory: EngineFactory | None) -> None:
+def prove_snapshot(snapshot: Snapshot, factory: EngineFactory) -> None:
     """Restore the snapshot and compare; raises SnapshotDamaged."""
-    if factory is None:
-        return
     if restore_snapshot(factory, snapshot).state_hash() != snapshot.state_hash:
         raise SnapshotDamaged(f"snapshot of {snapshot.sequence} does not restore to itself")
 
@@ -163,8 +159,11 @@ def write_snapshot_bytes(
     sequence: int,
     payload: bytes,
     state_hash: bytes,
-    factory: EngineFactory | None = None,
+    engine: str = "auto",
 ) -> Path:
-    """Write the snapshot of a replica into `state_dir`; blocks, so call it in a thread."""
+    """Write the snapshot of a replica into `state_dir`, proven by restoring it into `engine`.
+
+    Blocks, so call it in a thread; raises SnapshotDamaged, OSError.
+    """
     snapshot = Snapshot(sequence, payload, state_hash)
-    return write_snapshot(RealDisk(), state_dir / FOLDER, snapshot, factory)
+    return write_snapshot(RealDisk(), state_dir / FOLDER, snapshot, engine_factory(engine))
