@@ -1,1 +1,1 @@
-"""Benchmarks: each runs Madang and its peers in one run, on the same work, and says what it left out."""
+"""Benchmarks: Madang and its peers in one run, on the same work, saying what is left out."""

@@ -149,6 +149,7 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a peer's tool and return its output; PeerMissing where it fails, is missing or hangs."""
+    tool = Path(command[0]).name
     try:
         done = subprocess.run(
             command,
@@ -160,10 +161,10 @@ def run(
             env={**os.environ, **(environment or {})},
         )
     except FileNotFoundError as error:
-        raise PeerMissing(f"{command[0]} is not installed") from error
+        raise PeerMissing(f"{tool} is not installed") from error
     except subprocess.TimeoutExpired as error:
-        raise PeerMissing(f"{command[0]} took longer than {timeout_s} s") from error
+        raise PeerMissing(f"{tool} took longer than {timeout_s} s") from error
     except subprocess.CalledProcessError as error:
         lines = (error.stderr or error.stdout or "").strip().splitlines()
-        raise PeerMissing(f"{command[0]}: {lines[-1] if lines else error}") from error
+        raise PeerMissing(f"{tool}: {lines[-1] if lines else error}") from error
     return done.stdout

@@ -1,4 +1,4 @@
-"""Liquibook: a C++ book with its five levels of depth, behind SWIG. No accounts, no money, no keys."""
+"""Liquibook: a C++ book with five levels of depth, behind SWIG. No accounts, money or keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""order-matching: a book in Python with float prices. No accounts, no money, no move: cancel and place."""
+"""order-matching: a book in Python with float prices. No accounts; a move is cancel and place."""
 
 from __future__ import annotations
 
