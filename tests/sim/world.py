@@ -57,7 +57,7 @@ SHARES = 10**12
 MAKER_PPM, TAKER_PPM = 100, 230
 SHARE = 10**9
 STEPS = (40, 60, 200)
-LOG = LogSettings(segment_bytes=4096 + 12 * 1024, batch_bytes_max=4096)
+LOG = LogSettings(segment_bytes=4096 + 6 * 1024, batch_bytes_max=2048)
 SEQUENCER = SequencerSettings(batch_bytes_max=2048, batch_commands_max=12, waiting_commands_max=24)
 GATEWAY = GatewaySettings(resend_ms=5_000)
 MILLISECOND = 1_000_000
@@ -290,7 +290,7 @@ class World:
             self._venue_step()
         elif roll < 0.88:
             self._take_snapshot()
-        elif roll < 0.90:
+        elif roll < 0.91:
             self._remove_segments()
         elif roll < 0.94:
             self.disk.cut_in = self.chance.randrange(1, 12)
