@@ -18,6 +18,8 @@ from madang.core.errors import SettingsError
 from madang.exchange.engine import engine_name
 
 LOOPBACK = "127.0.0.1"
+OWNER_ONLY = 0o077
+"""Whatever a process of ours writes, libraries included, is nobody else's to read."""
 
 Flags = Mapping[str, Mapping[str, object]]
 
@@ -50,6 +52,7 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
 def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
     """Become the supervisor of everything; the exit code is its own."""
     settings = find_settings(config, flags, demo=demo)
+    os.umask(OWNER_ONLY)
     prepare_state(settings.state_dir)
     scheme = "https" if settings.edge.tls_cert else "http"
     address = f"{scheme}://{{http}}"
