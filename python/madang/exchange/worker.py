@@ -7,6 +7,7 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -144,22 +145,35 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
+    first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
     process.status("waiting for the venue")
-    await worker.replica.start()
-    await worker.server.start(process.sockets[PORT])
-    process.on_socket(
-        lambda _, listener: worker.server.add_socket(listener),
-        lambda _, listener: worker.server.remove_socket(listener),
-    )
-    process.ready()
-    process.status("serving")
-    checker = asyncio.create_task(_check_for_ever(worker))
-    await process.wait_stop()
-    checker.cancel()
+    if await _started(worker, process):
+        await worker.server.start(first)
+
+        def take(_port: str, listener: socket.socket) -> None:
+            if listener not in first:
+                worker.server.add_socket(listener)
+
+        process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
+        process.ready()
+        process.status("serving")
+        checker = asyncio.create_task(_check_for_ever(worker))
+        await process.wait_stop()
+        checker.cancel()
     await worker.close()
     await bus.close()
+
+
+async def _started(worker: Worker, process: Process) -> bool:
+    """Load the directory; False where the worker is stopped before it could."""
+    loading = asyncio.create_task(worker.replica.start())
+    stopping = asyncio.create_task(process.wait_stop())
+    await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    loading.cancel()
+    return loading.done() and not loading.cancelled()
 
 
 async def _check_for_ever(worker: Worker) -> None:
