@@ -16,6 +16,7 @@ from madang.wire.codes import (
     Side,
     TimeInForce,
 )
+from madang.wire.events import EventKind, parse_trade, split_records
 
 PRICE = 50 * PRICE_SCALE
 CENT = PRICE_SCALE // 100
@@ -51,7 +52,8 @@ class Followed:
             now_ns=self.engine.now_ns + 1,
             rules_version=1,
         )
-        self.market.on_events(self.engine.apply(batch))
+        self.events = self.engine.apply(batch)
+        self.market.on_events(self.events)
 
     def order(self, account: int, side: Side, shares: int, price: int) -> None:
         """Send a limit order."""
@@ -92,6 +94,14 @@ def test_trades_are_told_once_and_remembered() -> None:
     assert [(t.price, t.quantity, t.aggressor) for t in ticks] == [
         (PRICE, 2 * QUANTITY_SCALE, Side.BUY)
     ]
+    (tick,) = ticks
+    (trade,) = (
+        parse_trade(followed.events, at)
+        for kind, at, _ in split_records(followed.events)
+        if kind == EventKind.TRADE
+    )
+    assert tick == (trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.now_ns)
+    assert number == trade.instrument
     assert followed.market.take_trades() == {}
     assert list(followed.market.trades[number]) == ticks
 
@@ -104,6 +114,15 @@ def test_a_halt_of_the_market_shows_in_every_book() -> None:
     assert book["session"] == "halted"
     assert followed.market.overview(followed.engine)[0]["session"] == "halted"
     assert followed.market.book(followed.engine, "NONE") is None
+
+
+def test_a_halt_of_one_symbol_shows_in_its_book_and_ends_there() -> None:
+    followed = Followed()
+    for session, shown in ((Session.HALTED, "halted"), (Session.OPEN, "open")):
+        followed.market.take_books(followed.engine)
+        followed.apply(commands.encode_set_session(new_request_id(), 1, session))
+        (book,) = followed.market.take_books(followed.engine)
+        assert book["session"] == shown
 
 
 def test_a_feed_that_starts_from_a_snapshot_knows_its_symbols() -> None:

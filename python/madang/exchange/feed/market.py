@@ -1,13 +1,15 @@
 """Books and trades for everybody, made from the events of the log. Pure.
 
 A symbol is *dirty* when an event may have changed its book; `books()` renders the dirty ones and
-leaves out those whose ten best levels are as last published.
+leaves out those whose ten best levels are as last published. Sessions are read from the engine once
+and again after an event that may have changed one.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from madang.exchange.engine.port import Engine
 from madang.wire.codes import Session, Side
@@ -15,19 +17,33 @@ from madang.wire.events import (
     HEADER_BYTES,
     INSTRUMENT_BODY,
     LEVEL_BODY,
-    ORDER_EXTRA,
     RECORD_HEADER_BYTES,
     SESSION_BODY,
     EventKind,
-    parse_trade,
     split_records,
 )
 
-LEVELS = 10
-TRADES_KEPT = 500
-_INSTRUMENT_AT = HEADER_BYTES + ORDER_EXTRA.size + 12
+LEVELS: Final = 10
+TRADES_KEPT: Final = 500
+
+_ORDER: Final = int(EventKind.ORDER)
+_TRADE: Final = int(EventKind.TRADE)
+_RESULT: Final = int(EventKind.RESULT)
+_SESSION_KINDS: Final = frozenset({EventKind.SESSION, EventKind.INSTRUMENT, EventKind.DAY})
+# length kind
+_RECORD: Final = struct.Struct("<HB")
+# instrument of an ORDER event
+_ORDER_INSTRUMENT: Final = struct.Struct("<76xI")
+# now_ns instrument aggressor price quantity trade_id of a TRADE event
+_TRADE_FIELDS: Final = struct.Struct("<16xq8xIB3xqqQ")
+# side price quantity of a LEVEL record
+_LEVEL: Final = struct.Struct("<8xB7xqq")
+_LEVEL_BYTES: Final = RECORD_HEADER_BYTES + LEVEL_BODY.size
+assert _LEVEL.size == _LEVEL_BYTES
 
 Level = tuple[int, int]
+Book = tuple[list[Level], list[Level], int]
+"""(bids, asks, effective session), best first."""
 
 
 class TradeTick(NamedTuple):
@@ -48,23 +64,34 @@ class Market:
         self.trades: dict[int, deque[TradeTick]] = {}
         self._fresh: dict[int, list[TradeTick]] = {}
         self._dirty: set[int] = set()
-        self._published: dict[int, tuple[list[Level], list[Level], int]] = {}
+        self._published: dict[int, Book] = {}
+        self._sessions: dict[int, int] = {}  # empty: to be read again
 
     def on_events(self, events: bytes) -> None:
         """Take the events of one batch."""
-        for kind, at, _ in split_records(events):
-            if kind == EventKind.TRADE:
-                self._on_trade(events, at)
-            elif kind == EventKind.ORDER:
-                start = at + _INSTRUMENT_AT
-                self._dirty.add(int.from_bytes(events[start : start + 4], "little"))
-            elif kind == EventKind.SESSION:
-                instrument = SESSION_BODY.unpack_from(events, at + HEADER_BYTES)[0]
-                self._dirty.update([instrument] if instrument else self.symbols)
-            elif kind == EventKind.INSTRUMENT:
-                number, symbol = _instrument(events, at + HEADER_BYTES)
-                self.symbols[number] = symbol
-                self._dirty.add(number)
+        offset, end = 0, len(events)
+        while offset < end:
+            length, kind = _RECORD.unpack_from(events, offset)
+            assert length >= RECORD_HEADER_BYTES
+            if kind == _ORDER:
+                self._dirty.add(_ORDER_INSTRUMENT.unpack_from(events, offset)[0])
+            elif kind == _TRADE:
+                self._on_trade(events, offset)
+            elif kind != _RESULT:
+                self._on_other(kind, events, offset)
+            offset += length
+        assert offset == end
+
+    def _on_other(self, kind: int, events: bytes, at: int) -> None:
+        if kind in _SESSION_KINDS:
+            self._sessions.clear()
+        if kind == EventKind.SESSION:
+            instrument = SESSION_BODY.unpack_from(events, at + HEADER_BYTES)[0]
+            self._dirty.update([instrument] if instrument else self.symbols)
+        elif kind == EventKind.INSTRUMENT:
+            number, symbol = _instrument(events, at + HEADER_BYTES)
+            self.symbols[number] = symbol
+            self._dirty.add(number)
 
     def learn_symbols(self, engine: Engine) -> None:
         """Read the instruments of a replica that started from a snapshot."""
@@ -74,13 +101,18 @@ class Market:
             self.symbols[number] = symbol
 
     def _on_trade(self, events: bytes, at: int) -> None:
-        trade = parse_trade(events, at)
-        tick = TradeTick(trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.now_ns)
-        number = trade.instrument
-        self.trades.setdefault(number, deque(maxlen=TRADES_KEPT)).append(tick)
-        fresh = self._fresh.setdefault(number, [])
+        now_ns, number, aggressor, price, quantity, trade_id = _TRADE_FIELDS.unpack_from(events, at)
+        tick = TradeTick(trade_id, price, quantity, aggressor, now_ns)
+        trades = self.trades.get(number)
+        if trades is None:
+            trades = self.trades[number] = deque(maxlen=TRADES_KEPT)
+        trades.append(tick)
+        fresh = self._fresh.get(number)
+        if fresh is None:
+            fresh = self._fresh[number] = []
         fresh.append(tick)
-        del fresh[:-TRADES_KEPT]
+        if len(fresh) > 2 * TRADES_KEPT:
+            del fresh[:-TRADES_KEPT]
 
     def take_trades(self) -> dict[int, list[TradeTick]]:
         """Return the trades since the last call, by instrument."""
@@ -92,7 +124,7 @@ class Market:
         dirty, self._dirty = self._dirty, set()
         changed: list[dict[str, object]] = []
         for number in sorted(dirty):
-            book = depth(engine, number)
+            book = self._depth(engine, number)
             if self._published.get(number) != book:
                 self._published[number] = book
                 changed.append(self._render(engine, number, book))
@@ -101,7 +133,7 @@ class Market:
     def book(self, engine: Engine, symbol: str) -> dict[str, object] | None:
         """Return one book as it is, or None where there is no such symbol."""
         number = self.number_of(symbol)
-        return None if number is None else self._render(engine, number, depth(engine, number))
+        return None if number is None else self._render(engine, number, self._depth(engine, number))
 
     def number_of(self, symbol: str) -> int | None:
         """Return the number of a symbol."""
@@ -124,9 +156,16 @@ class Market:
             )
         return rows
 
-    def _render(
-        self, engine: Engine, number: int, book: tuple[list[Level], list[Level], int]
-    ) -> dict[str, object]:
+    def _depth(self, engine: Engine, number: int) -> Book:
+        """Return the best levels of an instrument and its effective session."""
+        sides: dict[int, list[Level]] = {Side.BUY: [], Side.SELL: []}
+        for side, price, quantity in _LEVEL.iter_unpack(engine.depth(number, LEVELS)):
+            sides[side].append((price, quantity))
+        if not self._sessions:
+            self._sessions = _sessions(engine)
+        return sides[Side.BUY], sides[Side.SELL], self._sessions[number]
+
+    def _render(self, engine: Engine, number: int, book: Book) -> dict[str, object]:
         bids, asks, session = book
         return {
             "symbol": self.symbols[number],
@@ -137,28 +176,20 @@ class Market:
         }
 
 
-def depth(engine: Engine, number: int) -> tuple[list[Level], list[Level], int]:
-    """Return (bids, asks, effective session) of an instrument, best first."""
-    data = engine.depth(number, LEVELS)
-    sides: dict[int, list[Level]] = {Side.BUY: [], Side.SELL: []}
-    for _, at, _ in split_records(data):
-        side, _, _, _, price, quantity = LEVEL_BODY.unpack_from(data, at + RECORD_HEADER_BYTES)
-        sides[side].append((price, quantity))
-    return sides[Side.BUY], sides[Side.SELL], _session(engine, number)
-
-
 def market_session(engine: Engine) -> int:
     """Return the session of the market as a whole."""
     return engine.statistics()["market_session"]
 
 
-def _session(engine: Engine, number: int) -> int:
+def _sessions(engine: Engine) -> dict[int, int]:
+    """Return the effective session of every instrument."""
+    market = market_session(engine)
     data = engine.instruments()
+    found: dict[int, int] = {}
     for _, at, _ in split_records(data):
         fields = INSTRUMENT_BODY.unpack_from(data, at + RECORD_HEADER_BYTES)
-        if fields[0] == number:
-            return max(int(fields[1]), market_session(engine))
-    raise AssertionError(f"no instrument {number}")
+        found[fields[0]] = max(int(fields[1]), market)
+    return found
 
 
 def _instrument(data: bytes, at: int) -> tuple[int, str]:
