@@ -19,6 +19,8 @@ from madang.exchange.venue.segment import (
 from madang.wire.batch import BATCH_BYTES_MAX, BatchDamage, parse_batch
 
 CHUNK_BYTES = 512 * 1024
+TAIL_BYTES = 64 * 1024
+"""Read at a time by who is close behind the writer: what follows is mostly blank."""
 
 
 class LogGone(LogError):
@@ -36,6 +38,7 @@ class LogReader:
         self._segment: Segment | None = None
         self._file: File | None = None
         self._offset = 0
+        self._ahead_bytes = TAIL_BYTES
 
     @property
     def next_sequence(self) -> int:
@@ -64,7 +67,7 @@ class LogReader:
         """Return the batches in the next chunk of this segment; none where it holds no more."""
         assert self._file is not None
         records: list[bytes] = []
-        data = self._file.pread(CHUNK_BYTES, self._offset)
+        data = self._file.pread(self._ahead_bytes, self._offset)
         offset = 0
         while self._next <= committed:
             header = parse_batch(data, offset)
@@ -85,6 +88,7 @@ class LogReader:
                 self._next = last + 1
             offset += header.length
         self._offset += offset
+        self._ahead_bytes = CHUNK_BYTES if self._next <= committed else TAIL_BYTES
         return records or self._skipped(offset, committed)
 
     def _skipped(self, advanced: int, committed: int) -> list[bytes]:
