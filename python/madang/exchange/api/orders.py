@@ -41,6 +41,7 @@ from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 from madang.wire.commands import encode_cancel, encode_new_order, encode_replace
 from madang.wire.events import Order, Result
 
+ORDER_NUMBER_MAX: Final = 2**63 - 1  # what the ledger's columns hold
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
 CANCEL_ALL_MAX: Final = 100_000
@@ -238,7 +239,7 @@ def caller(request: Request) -> int:
 def order_number(request: Request) -> int:
     """Return the number behind the order id of the path; 404 where it is none of ours."""
     number = from_uuid(Kind.ORDER, request.parameters["order_id"])
-    if number is None:
+    if number is None or number > ORDER_NUMBER_MAX:
         raise not_found("order not found")
     return number
 

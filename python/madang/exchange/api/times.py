@@ -10,6 +10,8 @@ SECOND_NS: Final = 1_000_000_000
 _CACHED_SECONDS_MAX: Final = 4_096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
+_FIRST_NS: Final = -(2**63)
+_LAST_NS: Final = 2**63 - 1
 _seconds: dict[int, str] = {}
 _TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2})?(?:\.(\d{1,9}))?([Zz]|[+ -]\d{2}:?\d{2})?)?"
@@ -29,7 +31,11 @@ def time_text(time_ns: int) -> str:
 
 
 def parse_time(text: str) -> int | None:
-    """Return nanoseconds of RFC 3339 text or a date (UTC where no zone is given), else None."""
+    """Return nanoseconds of RFC 3339 text or a date (UTC where no zone is given), else None.
+
+    Times that 64 bits do not hold become the first or the last that they do: years 1 and 9999 are
+    what people write for "no bound".
+    """
     matched = _TIME.fullmatch(text)
     if matched is None:
         return None
@@ -44,4 +50,5 @@ def parse_time(text: str) -> int | None:
         second = (moment - _EPOCH) // _SECOND
     except (ValueError, OverflowError):
         return None
-    return second * SECOND_NS + int((fraction or "0").ljust(9, "0"))
+    time_ns = second * SECOND_NS + int((fraction or "0").ljust(9, "0"))
+    return max(_FIRST_NS, min(time_ns, _LAST_NS))

@@ -160,18 +160,19 @@ class RecentEvents:
             del self._accounts[account]
 
     def after(self, account: int, event_id: int, limit: int) -> tuple[bool, list[bytes]]:
-        """Return (complete, the account's events after `event_id`); incomplete returns none."""
+        """Return (complete, the oldest `limit` of the account's events after `event_id`).
+
+        Incomplete means that events right after `event_id` are no longer kept; none are returned.
+        """
         if event_id < max(self._start, self._dropped.get(account, 0)):
             return False, []
         events = self._accounts.get(account, ())
-        count = 0
+        start = len(events)
         for record in reversed(events):
             if _event_id(record) <= event_id:
                 break
-            count += 1
-            if count > limit:
-                return False, []
-        return True, list(islice(events, len(events) - count, None))
+            start -= 1
+        return True, list(islice(events, start, start + limit))
 
 
 def _event_id(record: bytes) -> int:

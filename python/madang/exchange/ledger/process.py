@@ -71,6 +71,10 @@ class QueryServer:
             request.refuse("ledger overloaded")
         if self._task is None:
             self._task = asyncio.create_task(self._answer_all())
+            self._task.add_done_callback(self._on_answered)
+
+    def _on_answered(self, _task: asyncio.Task[None]) -> None:
+        self._task = None
 
     async def _answer_all(self) -> None:
         while self._waiting:
@@ -84,11 +88,11 @@ class QueryServer:
                 continue
             for request in batch:
                 await self._answer(request)
-        self._task = None
 
     async def _answer(self, request: Request) -> None:
         try:
             query = msgspec.msgpack.decode(request.payload, type=Query)
+            _check_numbers(query)
             kind = self._kinds.get(str(query.get("kind")))
             answer = await kind(query) if kind else {"error": "unknown kind of query"}
         except (msgspec.DecodeError, KeyError, TypeError) as error:
@@ -96,6 +100,10 @@ class QueryServer:
         except SQLAlchemyError:
             log.get("ledger").exception("query failed")
             answer = {"error": "history is not readable"}
+        except Exception:
+            # Whatever one question meets must not keep the others from being answered.
+            log.get("ledger").exception("question failed")
+            answer = {"error": "the question could not be answered"}
         with contextlib.suppress(BusError):
             request.respond(msgspec.msgpack.encode(answer))
 
@@ -141,7 +149,15 @@ class QueryServer:
         complete, records = self._ledger.events_after(
             self._follower.engine, query["account"], query["after"], query["limit"]
         )
-        return {"complete": complete, "events": records}
+        last = self._follower.engine.statistics()["events"]
+        return {"complete": complete, "events": records, "last": last}
+
+
+def _check_numbers(query: Query) -> None:
+    """Refuse numbers that no column holds; raises TypeError."""
+    for name, value in query.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise TypeError(f"{name} is out of range")
 
 
 def _account_body(record: bytes) -> bytes:
