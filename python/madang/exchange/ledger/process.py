@@ -100,8 +100,7 @@ class QueryServer:
         except SQLAlchemyError:
             log.get("ledger").exception("query failed")
             answer = {"error": "history is not readable"}
-        except Exception:
-            # Whatever one question meets must not keep the others from being answered.
+        except Exception:  # noqa: BLE001 - one question must not end the answers to all
             log.get("ledger").exception("question failed")
             answer = {"error": "the question could not be answered"}
         with contextlib.suppress(BusError):
