@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from bench.harness import PeerMissing, Report, options, python_package, say
+from bench.harness import CACHE, PeerMissing, Report, options, python_package, say
 from bench.http_load import Outcome, closed_loop, open_loop, round_robin
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
 from tests.drill.product import Trader, free_port, running
@@ -117,7 +117,7 @@ def _check(outcome: Outcome) -> None:
 def ours(duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
     """Measure the product; returns (metrics, CPU per order by process)."""
     with (
-        tempfile.TemporaryDirectory(dir=".") as folder,
+        tempfile.TemporaryDirectory(dir=CACHE) as folder,
         running(
             Path(folder).absolute(),
             workers=2,
@@ -199,7 +199,7 @@ def peer(duration_s: float) -> dict[str, float]:
     """Measure FastAPI with one SQL commit per order."""
     traders = [Trader(f"t{i}", f"key{i}", "secret", 0, 0) for i in range(TRADERS)]
     with (
-        tempfile.TemporaryDirectory(dir=".") as folder,
+        tempfile.TemporaryDirectory(dir=CACHE) as folder,
         fastapi_peer(Path(folder).absolute()) as port,
     ):
         address = ("127.0.0.1", port)
@@ -210,6 +210,7 @@ def main() -> int:
     """Run the benchmark."""
     chosen = options(__doc__ or "")
     duration_s = QUICK_S if chosen.quick else FULL_S
+    CACHE.mkdir(parents=True, exist_ok=True)
     result = Report("orders")
     result.ours, cpu = ours(duration_s)
     try:
