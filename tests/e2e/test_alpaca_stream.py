@@ -102,12 +102,13 @@ def bid(venue: Venue, name: str, price: str, qty: str = "1", **more: object) -> 
 
 def bid_when_served(venue: Venue, name: str, price: str) -> dict[str, Any]:
     """Bid again as long as the answer is that certainly nothing was done."""
-    fields = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day"}
+    fields = {
+        "symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day",
+        "qty": "1", "limit_price": price,
+    }  # fmt: skip
     limit_s = time.monotonic() + LIMIT_S
     while True:
-        answer = venue.call(
-            name, "POST", "/v2/orders", {**fields, "qty": "1", "limit_price": price}
-        )
+        answer = venue.call(name, "POST", "/v2/orders", fields)
         if answer.status == 200:
             return answer.json()
         assert answer.json()["code"] == 50310001, answer.body

@@ -96,7 +96,7 @@ class Worker:
             ClosingMethods(orders, ledger, self.replica),
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
-            WebSession(self._login, authenticator, secret, clock),
+            WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
         self.application = Application(

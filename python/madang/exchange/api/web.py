@@ -31,8 +31,16 @@ class WebSession:
     """Handlers of /web/session."""
 
     def __init__(
-        self, login: Login, authenticator: ExchangeAuthenticator, secret: bytes, clock: Clock
+        self,
+        login: Login,
+        authenticator: ExchangeAuthenticator,
+        secret: bytes,
+        clock: Clock,
+        *,
+        tls: bool,
     ) -> None:
+        """`tls` says that this server is reached over TLS, so that cookies may not leave it."""
+        self._tls = tls
         self._login = login
         self._authenticator = authenticator
         self._secret = secret
@@ -46,7 +54,8 @@ class WebSession:
         expires_s = self._clock.now_ns() // SECOND_NS + SESSION_SECONDS
         claim = SessionClaim(credential.account, expires_s, password_tag(credential.value))
         session = sign_session(self._secret, claim)
-        secure = "; Secure" if request.headers.get("x-forwarded-proto") == "https" else ""
+        behind_tls = self._tls or request.headers.get("x-forwarded-proto") == "https"
+        secure = "; Secure" if behind_tls else ""
         common = f"; Path=/; SameSite=Lax; Max-Age={SESSION_SECONDS}{secure}"
         token = csrf_token(self._secret, session)
         cookies = (
