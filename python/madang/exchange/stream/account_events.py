@@ -29,7 +29,8 @@ BARRIER_TIMEOUT_MS: Final = 1_000
 SERVER_WAIT_MS: Final = 2_000
 LIVE_WITHIN_S: Final = 30.0
 RETRY_S: Final = 0.05
-RECOVERY_PAGE: Final = 500
+RECOVERY_PAGE: Final = 1_500
+"""Events in one answer of the ledger: the longest ones stay below the bus's message limit."""
 HELD_MESSAGES_MAX: Final = 20_000
 EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0)
