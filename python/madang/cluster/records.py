@@ -1,8 +1,10 @@
 """Who holds a folder, and which processes belong to its supervisor.
 
-`FolderLock` is an flock that the kernel gives back at death. `Record` is a file in the runtime
-folder with pid and start time of every child; whoever finds the record of a dead supervisor ends
-what is left of its process groups. A pid alone is never trusted: the start time must agree.
+`FolderLock` is an flock that the kernel gives back at death. A runtime folder outside the state
+folder is this user's alone or refused, and is gone when its supervisor ends. `Record` is a file in
+the runtime folder with pid and start time of every child; whoever finds the record of a dead
+supervisor ends what is left of its process groups. A pid alone is never trusted: the start time
+must agree.
 """
 
 from __future__ import annotations
@@ -10,18 +12,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
+import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from madang.cluster import linux
 from madang.cluster.errors import FolderTaken
+from madang.core.errors import SettingsError
 
 LOCK_NAME = "supervisor.lock"
 RECORD_NAME = "children.json"
 END_LIMIT_S = 5.0
 END_POLL_S = 0.01
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class FolderLock:
@@ -57,6 +64,34 @@ class FolderLock:
         """Give the folder back and remove the file."""
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+@contextmanager
+def held_runtime_folder(folder: Path, state_dir: Path) -> Iterator[None]:
+    """Hold the runtime folder of a state folder that is held already, and clear it away at the end.
+
+    Raises FolderTaken, and SettingsError where somebody else could write into it.
+    """
+    outside = not folder.resolve().is_relative_to(state_dir.resolve())
+    if outside:
+        _claim(folder)
+    lock = None if folder.resolve() == state_dir.resolve() else FolderLock(folder)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+        if outside:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _claim(folder: Path) -> None:
+    """Make `folder`, or make sure that nobody prepared it for us, as anybody may under /tmp."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    if not ours or found.st_mode & OTHERS_MAY_WRITE:
+        raise SettingsError("cluster", "runtime_dir", f"expected {folder} to be this user's alone")
 
 
 class Record:

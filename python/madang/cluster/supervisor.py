@@ -22,7 +22,7 @@ from madang.cluster.journal import Journal
 from madang.cluster.notify import Listener, Notice
 from madang.cluster.policy import Action, State
 from madang.cluster.ports import Port
-from madang.cluster.records import FolderLock, Record, end_leftovers
+from madang.cluster.records import FolderLock, Record, end_leftovers, held_runtime_folder
 from madang.cluster.settings import ClusterSettings, check
 from madang.cluster.slots import Group, Slot, child_table, exit_text, limits
 from madang.cluster.spawner import LoggerProcess, Spawned, SpawnRequest, Template
@@ -48,15 +48,13 @@ def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], No
     """
     linux.require_linux()
     check(settings)
-    locks = [FolderLock(settings.state_dir)]
+    lock = FolderLock(settings.state_dir)
     try:
-        if settings.runtime_dir.resolve() != settings.state_dir.resolve():
-            locks.append(FolderLock(settings.runtime_dir))
-        ended = end_leftovers(settings.runtime_dir)
-        return Supervisor(settings, on_ready).run(ended)
+        with held_runtime_folder(settings.runtime_dir, settings.state_dir):
+            ended = end_leftovers(settings.runtime_dir)
+            return Supervisor(settings, on_ready).run(ended)
     finally:
-        for lock in reversed(locks):
-            lock.release()
+        lock.release()
 
 
 class Supervisor:

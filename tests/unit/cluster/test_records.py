@@ -14,7 +14,15 @@ import pytest
 
 from madang.cluster import linux
 from madang.cluster.errors import FolderTaken
-from madang.cluster.records import RECORD_NAME, FolderLock, Record, end_leftovers, leftovers
+from madang.cluster.records import (
+    RECORD_NAME,
+    FolderLock,
+    Record,
+    end_leftovers,
+    held_runtime_folder,
+    leftovers,
+)
+from madang.core.errors import SettingsError
 
 
 @pytest.fixture
@@ -38,6 +46,37 @@ def test_a_folder_has_one_holder_who_is_named(tmp_path: Path) -> None:
     lock.release()
     FolderLock(tmp_path / "state").release()
     assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_runtime_folder_elsewhere_is_gone_at_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with held_runtime_folder(folder, tmp_path / "state"):
+        (folder / "bus").mkdir()
+        with pytest.raises(FolderTaken), held_runtime_folder(folder, tmp_path / "other"):
+            pass
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("runtime", ["state", "state/run"])
+def test_nothing_of_the_state_folder_is_cleared_away(tmp_path: Path, runtime: str) -> None:
+    (tmp_path / "state").mkdir()
+    with held_runtime_folder(tmp_path / runtime, tmp_path / "state"):
+        (tmp_path / runtime / "kept").touch()
+    assert (tmp_path / runtime / "kept").exists()
+
+
+def test_a_runtime_folder_that_somebody_prepared_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "mine").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    for name in ("open", "link"):
+        with (
+            pytest.raises(SettingsError, match="this user's alone"),
+            held_runtime_folder(tmp_path / name, tmp_path / "state"),
+        ):
+            pass
+        assert list((tmp_path / name).iterdir()) == []
 
 
 def test_a_recorded_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
