@@ -16,7 +16,7 @@ from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.engine.port import Engine
 from madang.exchange.stream.account_events import AccountEventsHub
-from madang.exchange.venue.answers import split_events
+from madang.exchange.venue.answers import messages, split_events
 from madang.exchange.venue.directory import directory_page
 from madang.hub import Connection, Hub
 from madang.wire.batch import encode_batch
@@ -128,7 +128,9 @@ class Link:
 
     def __init__(self) -> None:
         self.writable = True
-        self.data = b""
+        self.data = bytearray()
+        self._read = 0
+        self._ids: list[int] = []
         self.closed_with: int | None = None
 
     def write(self, data: bytes) -> None:
@@ -139,18 +141,18 @@ class Link:
 
     def event_ids(self) -> list[int]:
         """Return the event ids of the messages written so far."""
-        ids: list[int] = []
         data = self.data
-        while data:
-            size, start = data[1], 2
+        while self._read < len(data):
+            at = self._read
+            size, start = data[at + 1], at + 2
             if size == 126:
-                size, start = int.from_bytes(data[2:4], "big"), 4
+                size, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
             message = json.loads(data[start : start + size])
             number = from_uuid(Kind.EXECUTION, message["data"]["execution_id"])
             assert number is not None
-            ids.append(number)
-            data = data[start + size :]
-        return ids
+            self._ids.append(number)
+            self._read = start + size
+        return self._ids
 
 
 class Listener:
@@ -217,6 +219,22 @@ def test_what_the_venue_could_not_say_before_it_died_is_recovered() -> None:
         told += await market.restart_venue(meanwhile=1_200)
         await listener.until(told)
         told += [market.place() for _ in range(3)]
+        await listener.until(told)
+        assert listener.link.closed_with is None
+
+    run(work)
+
+
+def test_thousands_of_events_at_once_do_not_make_a_listener_slow() -> None:
+    """As when an account with many orders is disabled, or its day ends."""
+
+    async def work(market: Market, hub: Hub, events: AccountEventsHub) -> None:
+        listener = Listener(hub, events)
+        await listener.ready.wait()
+        told = [market.place(publish=False) for _ in range(2_000)]
+        for message in messages(market.events):
+            market.venue.publish(f"venue.events.{ACCOUNT}", message)
+        told.append(market.place())
         await listener.until(told)
         assert listener.link.closed_with is None
 

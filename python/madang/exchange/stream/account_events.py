@@ -11,6 +11,7 @@ cannot be had, the listeners are closed with a code that says to come back.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -31,7 +32,8 @@ LIVE_WITHIN_S: Final = 30.0
 RETRY_S: Final = 0.05
 RECOVERY_PAGE: Final = 1_500
 """Events in one answer of the ledger: the longest ones stay below the bus's message limit."""
-HELD_MESSAGES_MAX: Final = 20_000
+HELD_PIECES_MAX: Final = 20_000
+PIECE_BYTES: Final = 64 * 1024
 EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0)
 
@@ -52,14 +54,14 @@ class AccountEvents:
         self._owner = owner
         self._offset: int | None = None
         self._began = False
-        self._held: list[bytes] | None = []
+        self._held: deque[bytes] | None = deque()
         self._waiting: dict[Connection, Ready] = {}
         self._again = False
         self._closed = False
         self._subscription: Subscription = owner.bus.subscribe(
             f"venue.events.{account}", self._on_messages, self._on_gap
         )
-        self._task: asyncio.Task[None] = asyncio.create_task(self._go_live())
+        self._task: asyncio.Task[None] = asyncio.create_task(self._go_live(recover=True))
 
     @property
     def live(self) -> bool:
@@ -95,23 +97,32 @@ class AccountEvents:
             self._task.cancel()
 
     def _on_messages(self, messages: list[Message]) -> None:
+        """Publish at once what is small; the rest is held and goes a piece at a time."""
         try:
+            room = PIECE_BYTES
             for message in messages:
-                if self._held is None:
+                room -= len(message.payload)
+                if self._held is None and room >= 0:
                     self._publish(message.payload)
-                elif len(self._held) < HELD_MESSAGES_MAX:
-                    self._held.append(message.payload)
                 else:
-                    raise EventsLost("too many events while recovering")
+                    self._hold(message.payload)
         except EventsLost as lost:
             self._give_up(lost.message)
+
+    def _hold(self, payload: bytes) -> None:
+        if self._held is None:
+            self._held = deque()
+            self._task = asyncio.create_task(self._go_live(recover=False))
+        if len(self._held) >= HELD_PIECES_MAX:
+            raise EventsLost("too many events at once")
+        self._held.extend(pieces(payload))
 
     def _on_gap(self, _gap: Gap) -> None:
         if self._closed:
             return
         if self._held is None:
-            self._held = []
-            self._task = asyncio.create_task(self._go_live())
+            self._held = deque()
+            self._task = asyncio.create_task(self._go_live(recover=True))
         else:
             self._again = True
 
@@ -128,22 +139,30 @@ class AccountEvents:
             encode = encoder(update, instrument)
             self.channel.publish(Position(EPOCH, update.event_id), encode, length)
 
-    async def _go_live(self) -> None:
+    async def _go_live(self, *, recover: bool) -> None:
+        """Recover what was missed if asked to, publish what is held, then pass events on."""
         try:
             async with asyncio.timeout(LIVE_WITHIN_S):
-                while not await self._catch_up():
-                    pass
-            held, self._held = self._held, None
-            for records in held or ():
-                self._publish(records)
+                while recover or self._held:
+                    if recover and not await self._catch_up():
+                        continue
+                    await self._publish_held()
+                    recover = self._again
         except (TimeoutError, MadangError) as error:
             self._give_up(str(error) or "time is over")
             return
+        self._held = None
         self._began = True
         waiting, self._waiting = self._waiting, {}
         for connection, ready in waiting.items():
             self._admit(connection, ready)
         self._owner.leave_if_idle(self)
+
+    async def _publish_held(self) -> None:
+        """Publish a piece at a time, so that outboxes are written in between."""
+        while self._held:
+            self._publish(self._held.popleft())
+            await asyncio.sleep(0)
 
     async def _catch_up(self) -> bool:
         """Take the steps once; False where they must be taken again."""
@@ -172,8 +191,9 @@ class AccountEvents:
             page = await ledger.events(self.account, self._offset, RECOVERY_PAGE)
             if not page.complete:
                 raise EventsLost("the ledger does not keep events that old")
-            for record in page.records:
-                self._publish(record)
+            for piece in pieces(b"".join(page.records)):
+                self._publish(piece)
+                await asyncio.sleep(0)
             if len(page.records) < RECOVERY_PAGE:
                 return
 
@@ -185,6 +205,21 @@ class AccountEvents:
             connection.close(CloseCode.SERVICE_RESTART, "order events are not available")
         self.channel.interrupt("order events are not available")
         self._owner.leave_if_idle(self)
+
+
+def pieces(records: bytes) -> list[bytes]:
+    """Return concatenated records in pieces of about PIECE_BYTES, cut between records."""
+    if len(records) <= PIECE_BYTES:
+        return [records] if records else []
+    found: list[bytes] = []
+    start = 0
+    for _, offset, length in split_records(records):
+        if offset + length - start >= PIECE_BYTES:
+            found.append(records[start : offset + length])
+            start = offset + length
+    if start < len(records):
+        found.append(records[start:])
+    return found
 
 
 class AccountEventsHub:
