@@ -39,7 +39,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     # The browser keeps files of its own at home, so it gets another one.
-    home = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
+    home: dict[str, str | float | bool] = {
+        **os.environ,
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=home)
         yield launched
