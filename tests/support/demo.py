@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +56,21 @@ def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None
 
 
 @contextmanager
-def running_demo(folder: Path, *flags: str) -> Iterator[Demo]:
+def running_demo(
+    folder: Path,
+    *flags: str,
+    madang: Path = Path(sys.executable).parent / "madang",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Demo]:
     """Start a demo with two workers in `folder`, and stop it at the end whatever happened."""
     state_dir = folder / "state"
     output = folder / "output.txt"
-    madang = Path(sys.executable).parent / "madang"
     arguments = ["up", "--demo", "--state", str(state_dir), "--port", "0", "--workers", "2"]
     with output.open("wb") as file:
         process = subprocess.Popen(
             [str(madang), *arguments, *flags],
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
