@@ -132,6 +132,12 @@ def test_a_venue_is_verified_backed_up_and_restored_while_it_runs(
     assert last_word(again, "state hash") in verified
 
 
+def test_verifying_nothing_is_no_success(venue: Venue, tmp_path: Path) -> None:
+    nowhere = Venue(tmp_path, 0, {}, venue.process)
+    with pytest.raises(AssertionError, match="no market here"):
+        nowhere.madang("venue", "verify")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
