@@ -15,7 +15,6 @@ from madang.core import log
 from madang.core.clock import SystemClock
 from madang.core.errors import MadangError
 from madang.core.settings import decode_section
-from madang.exchange.engine.port import Engine
 from madang.exchange.engine import engine_name
 from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import RealDisk
