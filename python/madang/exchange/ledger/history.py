@@ -99,6 +99,15 @@ class History:
         async with self._database.connect() as connection:
             return int((await connection.execute(sa.select(progress.c.sequence))).scalar_one())
 
+    async def counts(self) -> tuple[int, int, int]:
+        """Return how many orders, fills and transfers are in."""
+        async with self._database.connect() as connection:
+            found = [
+                (await connection.execute(sa.select(sa.func.count()).select_from(table))).scalar()
+                for table in (orders, fills, transfers)
+            ]
+        return found[0] or 0, found[1] or 0, found[2] or 0
+
     async def write(self, changes: Changes, previous: int) -> None:
         """Write all between `previous` and `changes.sequence`; HistoryConflictError if it is in.
 
