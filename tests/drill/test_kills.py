@@ -29,7 +29,7 @@ from tests.drill.checker import (
 from tests.drill.client import Client
 from tests.drill.faults import Fault, inflict, outages
 from tests.drill.load import Load, LoadSettings
-from tests.drill.product import Product, Trader, running
+from tests.drill.product import Product, Trader, running_product
 from tests.drill.streams import StreamClient
 
 SYMBOLS = {"KIM": "50.00", "LEE": "120.00", "PARK": "8.00", "CHOI": "300.00"}
@@ -56,7 +56,7 @@ def test_nothing_acknowledged_is_lost_when_processes_die(tmp_path: Path, seed: i
     """The drill of the order path."""
     duration_s = float(os.environ.get("MADANG_DRILL_S", "60"))
     say(f"MADANG_SEED={seed}")
-    with running(
+    with running_product(
         tmp_path, workers=2, symbols=SYMBOLS, traders=TRADERS, cash=CASH, shares=SHARES
     ) as (product, traders):
         settings = LoadSettings(RATE_PER_S, duration_s, CONNECTIONS, seed)

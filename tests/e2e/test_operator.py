@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.venue_fixture import Person, Venue, running_venue, wait_for
+from tests.support.running import wait_for
+from tests.support.venue_fixture import Person, Venue, running_venue
 
 REVOKED_LIMIT_S = 5.0
 
