@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.harness import (
@@ -178,7 +179,7 @@ def main(chosen: Options) -> None:
     flow_file = CACHE / "order-flow.bin"
     write_actions(flow_file, flow.setup, flow.actions)
     for name in PACKAGES:
-        add_peer(report, flow, name, lambda name=name: measure_peer(name, flow_file))
+        add_peer(report, flow, name, partial(measure_peer, name, flow_file))
     add_peer(report, flow, "exchange-core", lambda: run_exchange_core(flow_file))
     flow_file.unlink()
     report.print(chosen)
