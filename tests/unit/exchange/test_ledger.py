@@ -15,7 +15,7 @@ from madang.exchange.engine.python import PythonEngine
 from madang.exchange.ledger.changes import Liquidity, RecentEvents
 from madang.exchange.ledger.history import History, HistoryConflictError, OrderFilter
 from madang.exchange.ledger.ledger import Ledger
-from madang.exchange.ledger.process import MIGRATIONS
+from madang.exchange.ledger.opening import MIGRATIONS
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.snapshot import FOLDER, list_snapshots
 from madang.store import database, migrations
