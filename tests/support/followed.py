@@ -29,6 +29,7 @@ class FollowedEngine:
         self.engine = PythonEngine()
         self._on_events = on_events
         self._orders = 0
+        self._step_ns = 1
         self.events = b""
         self.apply(
             commands.encode_set_instrument(new_request_id(), commands.InstrumentTerms(b"KIM")),
@@ -47,11 +48,15 @@ class FollowedEngine:
             len(records),
             term=1,
             sequence=self.engine.sequence + 1,
-            now_ns=self.engine.now_ns + 1,
+            now_ns=self.engine.now_ns + self._step_ns,
             rules_version=1,
         )
         self.events = self.engine.apply(batch)
         self._on_events(batch, self.events)
+
+    def skip_time(self) -> None:
+        """Let the next batch come later than it would have."""
+        self._step_ns = 1_000
 
     def order(
         self, account: int, side: Side, shares: int, name: bytes = b"", *, price: int = PRICE

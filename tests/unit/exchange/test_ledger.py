@@ -12,7 +12,7 @@ import pytest
 
 from madang.exchange.ledger.changes import Liquidity, RecentEvents
 from madang.exchange.ledger.history import History, HistoryConflictError, OrderFilter
-from madang.exchange.ledger.ledger import Ledger
+from madang.exchange.ledger.ledger import HistoryForkedError, Ledger
 from madang.exchange.ledger.opening import MIGRATIONS
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.snapshot import FOLDER, list_snapshots
@@ -106,6 +106,21 @@ def test_rows_and_progress_are_written_together_and_once(tmp_path: Path) -> None
         stale_market.order(1, Side.SELL, 5, b"sell")
         with pytest.raises(HistoryConflictError):
             await stale.write(stale_market.engine)
+
+    with_ledger(tmp_path, work)
+
+
+def test_a_history_of_a_command_that_the_log_has_no_more_is_noticed(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        first = Market(ledger)
+        first.order(1, Side.SELL, 5, b"lost with the log's last record")
+        await ledger.write(first.engine)
+        again = Ledger(history, tmp_path, snapshot_every=1)
+        await again.open()
+        later = Market(again)
+        later.skip_time()
+        with pytest.raises(HistoryForkedError):
+            later.order(2, Side.BUY, 5, b"given the same number")
 
     with_ledger(tmp_path, work)
 

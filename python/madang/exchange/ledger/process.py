@@ -24,13 +24,14 @@ from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
+    HistoryForkedError,
     Ledger,
     bodies,
 )
-from madang.exchange.ledger.opening import open_history
+from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.operator import Operator, read_directory
-from madang.exchange.venue.follower import Follower
+from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.events import (
     ACCOUNT_BODY,
@@ -211,7 +212,14 @@ async def main(process: Process) -> None:
     ledger.flow = follower
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
-    await follower.start(newest_snapshot=written)
+    try:
+        await follower.start(newest_snapshot=written)
+    except FollowerError:
+        cause = follower.failed.exception() if follower.failed.done() else None
+        if isinstance(cause, HistoryForkedError) and not settings.database:
+            await sql.dispose()
+            set_aside(process.state_dir, cause.message)
+        raise
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
     await _settle_pending(process, bus)
     process.ready()
