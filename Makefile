@@ -51,7 +51,7 @@ page-test: $(STAMPS)/npm ## types and unit tests of the pages
 drill: setup $(STAMPS)/test-needs ## seeded faults on real processes
 	$(BIN)/python -m pytest tests/drill --timeout=1200
 
-soak: setup $(STAMPS)/test-needs ## the long runs: millions of commands, hours of faults
+soak: setup $(STAMPS)/test-needs ## the long runs: millions of commands, a hundred thousand power cuts
 	$(BIN)/python -m pytest tests/soak --timeout=0
 
 bench: setup $(STAMPS)/test-needs ## every benchmark beside its peers, rendered to bench/REPORT.md
@@ -62,8 +62,9 @@ dist: $(STAMPS)/package $(PAGES) ## wheels in dist/: madang with its pages, mada
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 	bash scripts/rust.sh wheel $(BIN)/python dist
 
-clean: ## remove what was built, the virtual environment too
-	rm -rf $(VENV) dist build target crates/*/target web/node_modules $(dir $(PAGES))
+clean: ## remove what was built, the virtual environment too; markets in .madang stay
+	rm -rf $(VENV) dist build target Cargo.lock web/node_modules $(dir $(PAGES))
+	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:

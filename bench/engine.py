@@ -2,9 +2,10 @@
 
 Ours is the whole state machine: bytes of a batch in, bytes of events out, with accounts, holds,
 fees, request ids and client order ids on, called from Python as the venue calls it. Throughput is
-taken over batches of 256 commands, each run from the same restored state, the best and the median of
-several runs; latency over batches of one command, timed one by one, the clock's own cost included.
-The peers do the same actions; how many trades each came to stands beside how many it should have been.
+taken over batches of 256 commands, each run from the same restored state, the best and the median
+of several runs; latency over batches of one command, timed one by one, the clock's own cost
+included. The peers do the same actions; how many trades each came to stands beside how many it
+should have been.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.harness import (
@@ -35,7 +37,7 @@ from madang.exchange.engine import create, restore
 from madang.exchange.engine.port import Engine
 
 SEED = 1
-PEER_TIMEOUT_S = 20
+PEER_TIMEOUT_S = 15
 PACKAGES = {
     "nanobook": ("nanobook==0.19.2",),
     "liquibook": ("liquibook==2.0.1",),
@@ -153,7 +155,7 @@ def add_peer(
 
 def main(chosen: Options) -> None:
     """Measure and print."""
-    count, runs = (150_000, 7) if chosen.quick else (1_000_000, 7)
+    count, runs = (150_000, 15) if chosen.quick else (1_000_000, 9)
     report = Report("engine")
     say(f"making {count} commands")
     flow = FlowMaker(SEED, create("rust")).make(count)
@@ -177,7 +179,7 @@ def main(chosen: Options) -> None:
     flow_file = CACHE / "order-flow.bin"
     write_actions(flow_file, flow.setup, flow.actions)
     for name in PACKAGES:
-        add_peer(report, flow, name, lambda name=name: measure_peer(name, flow_file))
+        add_peer(report, flow, name, partial(measure_peer, name, flow_file))
     add_peer(report, flow, "exchange-core", lambda: run_exchange_core(flow_file))
     flow_file.unlink()
     report.print(chosen)

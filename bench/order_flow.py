@@ -117,16 +117,16 @@ class FlowMaker:
         )  # fmt: skip
 
     def _opening(self) -> Iterator[bytes]:
-        maker = random.Random(1)
+        request = self._random.randbytes
         yield wire.encode_set_instrument(
-            maker.randbytes(16), InstrumentTerms(b"AAPL", tick=TICK, reference_price=MIDDLE * TICK)
+            request(16), InstrumentTerms(b"AAPL", tick=TICK, reference_price=MIDDLE * TICK)
         )
-        yield wire.encode_set_fees(maker.randbytes(16), MAKER_PPM, TAKER_PPM)
+        yield wire.encode_set_fees(request(16), MAKER_PPM, TAKER_PPM)
         for number in range(1, ACCOUNTS + 1):
-            yield wire.encode_create_account(maker.randbytes(16), b"account %d" % number)
+            yield wire.encode_create_account(request(16), b"account %d" % number)
             cash, shares = 4 * 10**9 * CASH_SCALE, 500_000 * QUANTITY_SCALE
-            yield wire.encode_transfer(number, maker.randbytes(16), 0, cash)
-            yield wire.encode_transfer(number, maker.randbytes(16), 1, shares)
+            yield wire.encode_transfer(number, request(16), 0, cash)
+            yield wire.encode_transfer(number, request(16), 1, shares)
 
     def _side(self) -> Side:
         return Side(self._random.randint(1, 2))
@@ -228,7 +228,7 @@ class FlowMaker:
                     self._keep_leaves(order)
             elif kind == EventKind.RESULT:
                 result = parse_result(events, offset)
-                assert result.reason == 0, f"the flow was refused: {result}"
+                assert (result.reason, result.repeat) == (0, False), f"refused: {result}"
                 if about and result.order and result.order.status < Status.FILLED:
                     self._remember(result.number, about)
                     self._keep_leaves(result.order)

@@ -24,7 +24,7 @@ import uvloop
 from bench.harness import CACHE, PeerMissing, Report, options, python_package, say
 from bench.http_load import Outcome, closed_loop, open_loop, round_robin
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
-from tests.drill.product import Trader, free_port, running
+from tests.drill.product import Trader, free_port, running_product
 
 RATES_PER_S = (1_000, 5_000, 10_000)
 PEER_RATES_PER_S = (1_000,)
@@ -118,7 +118,7 @@ def ours(duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
     """Measure the product; returns (metrics, CPU per order by process)."""
     with (
         tempfile.TemporaryDirectory(dir=CACHE) as folder,
-        running(
+        running_product(
             Path(folder).absolute(),
             workers=2,
             symbols={"KIM": "50.00"},

@@ -31,7 +31,7 @@ def measure(
 ) -> None:
     """Run the flow named on the command line (or its first commands), and print the numbers.
 
-    Throughput is the best of up to five runs, each from a new book; one more run times each command.
+    Throughput is the best of up to five runs, each from a new book; one more times each command.
 
     `make_book` returns how to apply an action and how to count the trades so far. After `limit_s`
     it stops; what was done until then counts.

@@ -1,4 +1,4 @@
-"""exchange-core: the Java engine whose published benchmark the flow copies, with its risk engine."""
+"""exchange-core: the Java engine whose published benchmark the flow copies, risk engine on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """nanobook: a Rust book behind PyO3. No accounts, no money, no keys.
 
-Version 0.19.2 never returns from a crossing order about 1,100 commands into this flow, through
-`submit_limit` as through `modify`. So it is measured over the first thousand; a move is a cancel and
-a new order.
+Version 0.19.2 never returns from a crossing order some hundred commands into this flow, through
+`submit_limit` as through `modify`. So it is measured over the first 500; a move is a cancel
+and a new order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.order_flow import Action, Operation
 from bench.peers import Apply, measure
 from madang.wire.codes import Side
 
-FIRST = 1_000
+FIRST = 500
 
 
 def make_book() -> tuple[Apply, Callable[[], int]]:

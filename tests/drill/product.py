@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from madang.cli.settings import runtime_dir
-from madang.cluster.control import SOCKET_NAME, request
-from madang.cluster.errors import ControlRefused, NotRunning
-from madang.core.ids import new_request_id
-from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, save_plans
+from madang.exchange.bootstrap import PENDING, AccountPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
-
-START_LIMIT_S = 60.0
-STOP_LIMIT_S = 30.0
-POLL_S = 0.02
+from tests.support import running
 
 
 class Trader(NamedTuple):
@@ -63,7 +51,8 @@ class Product:
         self.state = folder / "state"
         self.port = free_port()
         self.symbols = symbols
-        self.process: subprocess.Popen[bytes] | None = None
+        self.output = folder / "output.txt"
+        self.process: running.Process | None = None
         self.state.mkdir(mode=0o700)
         (folder / "madang.toml").write_text(settings_text(self.port, workers, symbols))
 
@@ -74,103 +63,59 @@ class Product:
         for index in range(count):
             key_id, secret = new_api_key()
             name = f"trader-{index}-{secrets.token_hex(3)}"
-            transfers = [TransferPlan(cash, new_request_id().hex())]
-            transfers += [
-                TransferPlan(shares, new_request_id().hex(), symbol) for symbol in self.symbols
-            ]
-            plans.append(
-                AccountPlan(
-                    name,
-                    new_request_id().hex(),
-                    keys={key_id: secret_digest(secret)},
-                    transfers=tuple(transfers),
-                )
-            )
+            owned = dict.fromkeys(self.symbols, shares)
+            plans.append(running.account_plan(name, {key_id: secret_digest(secret)}, cash, owned))
             traders.append(Trader(name, key_id, secret, cash, shares))
         save_plans(self.state / PENDING, plans)
         return traders
 
     def start(self) -> None:
         """Start the supervisor; does not wait."""
-        output = (self.folder / "output.txt").open("ab")
-        command = [
-            sys.executable, "-m", "madang.cli.main", "up",
-            "--config", str(self.folder / "madang.toml"), "--state", str(self.state),
-        ]  # fmt: skip
-        self.process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        output.close()
+        arguments = ["up", "--config", str(self.folder / "madang.toml"), "--state", str(self.state)]
+        self.process = running.start(arguments, self.output)
 
     def wait_until_up(self) -> None:
-        """Wait until the start line was printed after the last start."""
-        limit = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < limit:
-            assert self.process is not None
-            assert self.process.poll() is None, self.tail()
-            rows = self.rows()
-            if rows and all(row["state"] == "ready" for row in rows):
-                return
-            time.sleep(POLL_S)
-        raise AssertionError(f"not up within {START_LIMIT_S} s\n{self.tail()}")
+        """Wait until every instance is ready."""
+        process = self.process
+        assert process is not None
 
-    def tail(self) -> str:
-        """Return the end of what was printed."""
-        path = self.folder / "output.txt"
-        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+        def ready_or_over() -> bool:
+            rows = self.rows()
+            ready = bool(rows) and all(row["state"] == "ready" for row in rows)
+            return ready or process.poll() is not None
+
+        running.wait_for(ready_or_over, running.START_LIMIT_S, running.said(self.output))
+        assert process.poll() is None, running.said(self.output)
 
     def run(self, *arguments: str) -> str:
         """Run another `madang` command on this state folder and return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "madang.cli.main", *arguments, "--state", str(self.state)],
-            capture_output=True,
-            text=True,
-            timeout=STOP_LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return running.run_madang(self.state, *arguments)
 
     def rows(self) -> list[dict[str, object]]:
         """Return the rows of `madang ls`, none while nothing answers."""
-        try:
-            answer = request(runtime_dir(self.state) / SOCKET_NAME, {"command": "ls"})
-        except (NotRunning, ControlRefused):
-            return []
-        rows = answer["rows"]
-        assert isinstance(rows, list)
-        return rows
+        return running.rows(self.state)
 
     def pid_of(self, name: str) -> int | None:
-        """Return the process id of an instance by name."""
+        """Return the process id of an instance that is ready."""
         for row in self.rows():
             if row["name"] == name and row["state"] == "ready":
-                pid = row["pid"]
-                assert isinstance(pid, int)
-                return pid
+                return int(str(row["pid"]))
         return None
 
     def kill_supervisor(self) -> None:
         """Kill the supervisor as a power switch would, and reap it."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(STOP_LIMIT_S)
+        self.process.wait(running.STOP_LIMIT_S)
 
     def stop(self) -> None:
-        """Stop gracefully; whatever is left after the limit is killed."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(STOP_LIMIT_S)
-            raise
+        """Stop gracefully, if it runs."""
+        if self.process is not None:
+            running.stop(self.process)
 
 
 @contextmanager
-def running(
+def running_product(
     folder: Path, *, workers: int, symbols: dict[str, str], traders: int, cash: int, shares: int
 ) -> Iterator[tuple[Product, list[Trader]]]:
     """Yield a running product and its traders; stops it in the end."""

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.alpaca import TradeUpdate, TradingStream
-from tests.support.venue_fixture import Person, Venue, running_venue, wait_for
+from tests.support.running import wait_for
+from tests.support.venue_fixture import Person, Venue, running_venue
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 LIMIT_S = 20.0

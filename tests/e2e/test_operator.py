@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.venue_fixture import Person, Venue, running_venue, wait_for
+from tests.support.running import wait_for
+from tests.support.venue_fixture import Person, Venue, running_venue
 
 REVOKED_LIMIT_S = 5.0
 
@@ -130,6 +131,12 @@ def test_a_venue_is_verified_backed_up_and_restored_while_it_runs(
     assert "restored and verified" in other.madang("venue", "restore", str(tmp_path / "copy"))
     again = other.madang("venue", "verify")
     assert last_word(again, "state hash") in verified
+
+
+def test_verifying_nothing_is_no_success(venue: Venue, tmp_path: Path) -> None:
+    nowhere = Venue(tmp_path, 0, {}, venue.process)
+    with pytest.raises(AssertionError, match="no market here"):
+        nowhere.madang("venue", "verify")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.support.venue_fixture import Answer, Venue, running_venue, wait_for
+from tests.support.running import wait_for
+from tests.support.venue_fixture import Answer, Venue, running_venue
 
 LIMIT_S = 20.0
 PASSWORD = "correct horse battery staple"

@@ -11,26 +11,17 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from madang.cli.settings import runtime_dir
-from madang.cluster.control import SOCKET_NAME, request
-from madang.core.ids import new_request_id
-from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, save_plans
+from madang.exchange.bootstrap import PENDING, AccountPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
+from tests.support import running
 
-START_LIMIT_S = 60.0
-STOP_LIMIT_S = 30.0
-COMMAND_LIMIT_S = 30.0
-POLL_S = 0.02
 SYMBOLS = {"AAPL": "100.00", "MSFT": "50.00", "ZZZZ": "0"}
 
 
@@ -76,7 +67,7 @@ class Venue:
     folder: Path
     port: int
     people: dict[str, Person]
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: running.Process = field(repr=False)
 
     @property
     def state(self) -> Path:
@@ -123,9 +114,7 @@ class Venue:
 
     def pids(self, application: str) -> list[int]:
         """Return the processes of an application that are ready."""
-        rows = request(runtime_dir(self.state) / SOCKET_NAME, {"command": "ls"})["rows"]
-        assert isinstance(rows, list)
-        return [row["pid"] for row in rows if row["app"] == application and row["state"] == "ready"]
+        return running.ready_pids(self.state, application)
 
     def kill(self, application: str) -> None:
         """Kill every process of an application and wait until others are ready."""
@@ -137,28 +126,11 @@ class Venue:
             fresh = self.pids(application)
             return len(fresh) == len(old) and not set(fresh) & set(old)
 
-        wait_for(replaced, START_LIMIT_S, f"{application} ready again")
+        running.wait_for(replaced, running.START_LIMIT_S, f"{application} ready again")
 
     def madang(self, *arguments: str, typed: str = "") -> str:
         """Run a `madang` command on this venue, type `typed`, and return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "madang.cli.main", *arguments, "--state", str(self.state)],
-            input=f"{typed}\n",
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
-    """Wait until `condition` holds, or fail naming `what` did not come."""
-    limit = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < limit, f"not within {limit_s} s: {what}"
-        time.sleep(POLL_S)
+        return running.run_madang(self.state, *arguments, typed=typed)
 
 
 @contextmanager
@@ -183,23 +155,13 @@ def running_venue(
     )
     people = _plan_people(state, names)
     output = folder / "output.txt"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "madang.cli.main", "up",
-                "--config", str(config), "--state", str(state),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+    process = running.start(["up", "--config", str(config), "--state", str(state)], output)
     try:
-        venue = Venue(folder, _port_when_up(process, output), people, process)
+        venue = Venue(folder, _port(running.wait_until_up(process, output)), people, process)
         _wait_for_people(venue)
         yield venue
     finally:
-        _stop(process)
+        running.stop(process)
 
 
 def _plan_people(state: Path, names: tuple[str, ...]) -> dict[str, Person]:
@@ -209,35 +171,17 @@ def _plan_people(state: Path, names: tuple[str, ...]) -> dict[str, Person]:
         poor = name.startswith("poor")
         key_id, secret = new_api_key()
         cash = (1_000 if poor else 1_000_000) * CASH_SCALE
-        transfers = [TransferPlan(cash, new_request_id().hex())]
-        if not poor:
-            transfers += [
-                TransferPlan(10_000 * QUANTITY_SCALE, new_request_id().hex(), symbol)
-                for symbol in SYMBOLS
-            ]
-        plans.append(
-            AccountPlan(
-                f"{name}-{secrets.token_hex(3)}",
-                new_request_id().hex(),
-                keys={key_id: secret_digest(secret)},
-                transfers=tuple(transfers),
-            )
-        )
+        shares = {} if poor else dict.fromkeys(SYMBOLS, 10_000 * QUANTITY_SCALE)
+        known_as = f"{name}-{secrets.token_hex(3)}"
+        keys = {key_id: secret_digest(secret)}
+        plans.append(running.account_plan(known_as, keys, cash, shares))
         people[name] = Person(plans[-1].name, key_id, secret)
     save_plans(state / PENDING, plans)
     return people
 
 
-def _port_when_up(process: subprocess.Popen[bytes], output: Path) -> int:
-    def said() -> str:
-        return output.read_text(errors="replace")
-
-    def is_up_or_over() -> bool:
-        return "Ctrl-C stops it" in said() or process.poll() is not None
-
-    wait_for(is_up_or_over, START_LIMIT_S, f"the start; it said: {said()[-3000:]}")
-    assert process.poll() is None, said()[-3000:]
-    address = next(line for line in said().splitlines() if "127.0.0.1:" in line)
+def _port(text: str) -> int:
+    address = next(line for line in text.splitlines() if "127.0.0.1:" in line)
     return int(address.rsplit(":", 1)[1].split()[0].split("/")[0])
 
 
@@ -255,15 +199,4 @@ def _wait_for_people(venue: Venue) -> None:
             for name in venue.people
         )
 
-    wait_for(there, START_LIMIT_S, "accounts")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+    running.wait_for(there, running.START_LIMIT_S, "accounts")

@@ -23,6 +23,9 @@ const OPEN_ORDERS_MAX: u64 = 100_000;
 /// Commands whose places in memory are read together before they are applied.
 const LOOK_AHEAD: usize = 16;
 
+/// The latest time of a batch: its commands' own times follow and must fit as well.
+const TIME_MAX: i64 = i64::MAX - u32::MAX as i64;
+
 /// The market's state machine: batches of commands in, events out.
 pub struct Engine {
     pub(crate) out: Output,
@@ -105,7 +108,7 @@ impl Engine {
         self.out.sequence
     }
 
-    /// The time of the last batch applied.
+    /// The time of the last command applied.
     pub fn now_ns(&self) -> i64 {
         self.out.now_ns
     }
@@ -119,17 +122,18 @@ impl Engine {
         if batch.sequence != self.out.sequence + 1 {
             return Err(BatchError::OutOfOrder("a batch must follow the last sequence"));
         }
-        if batch.now_ns <= self.out.now_ns {
+        if batch.now_ns <= self.out.now_ns || batch.now_ns > TIME_MAX {
             return Err(BatchError::OutOfOrder("time must increase from batch to batch"));
         }
         self.out.bytes.clear();
-        self.out.now_ns = batch.now_ns;
+        self.out.now_ns = batch.now_ns - 1;
         let mut rest = batch.commands;
         while !rest.is_empty() {
             self.look_ahead(rest);
             for _ in 0..LOOK_AHEAD {
                 let (record, after) = rest.split_at(u16_at(rest, 0) as usize);
                 self.out.sequence += 1;
+                self.out.now_ns += 1;
                 self.apply_command(&Command::new(record));
                 rest = after;
                 if rest.is_empty() {

@@ -115,7 +115,7 @@ def _committed(state: str | None) -> int | None:
 @app.command()
 def verify(state: StateOption = None) -> None:
     """Replay the whole log, recompute every balance, compare every snapshot."""
-    report = maintenance.verify(session.state_folder(state), committed=_committed(state))
+    report = maintenance.verify(session.market_folder(state), committed=_committed(state))
     for name, value in msgspec.to_builtins(report).items():
         typer.echo(f"{name.replace('_', ' '):<20} {value}")
 
@@ -127,7 +127,7 @@ def inspect(
     state: StateOption = None,
 ) -> None:
     """Print the log's commands, one JSON object a line."""
-    folder = session.state_folder(state)
+    folder = session.market_folder(state)
     for row in maintenance.inspect(folder, after, limit, _committed(state)):
         typer.echo(msgspec.json.encode(row).decode())
 
@@ -138,7 +138,7 @@ def backup(
     state: StateOption = None,
 ) -> None:
     """Copy log, snapshots and history, also while the venue runs."""
-    folder = session.state_folder(state)
+    folder = session.market_folder(state)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent) as aside:
         has_history = copy_history(folder, Path(aside))
         manifest = copies.backup(folder, target, _committed(state))

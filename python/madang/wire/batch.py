@@ -7,7 +7,7 @@ Layout, little-endian, the whole record padded with zeros to a multiple of 8:
 
 `crc` covers everything after itself up to `length` (header rest, commands, padding), so a wrong
 length is found as well. `sequence` is that of the first command; command i has `sequence + i`.
-`now_ns` is the one time of the whole batch and greater than that of the batch before.
+Command i has the time `now_ns + i`, so no two commands of a log have the same.
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ class BatchHeader(NamedTuple):
     now_ns: int
     command_count: int
     commands_length: int
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the last command."""
+        return self.sequence + self.command_count - 1
+
+    @property
+    def last_now_ns(self) -> int:
+        """The time of the last command."""
+        return self.now_ns + self.command_count - 1
 
 
 class BatchDamage(NamedTuple):

@@ -3,73 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from madang.core.ids import new_request_id
-from madang.exchange.engine.python import PythonEngine
-from madang.exchange.ledger.changes import RecentEvents
+from madang.exchange.ledger.changes import Liquidity, RecentEvents
 from madang.exchange.ledger.history import History, HistoryConflictError, OrderFilter
-from madang.exchange.ledger.ledger import Ledger
-from madang.exchange.ledger.process import MIGRATIONS
+from madang.exchange.ledger.ledger import HistoryForkedError, Ledger
+from madang.exchange.ledger.opening import MIGRATIONS
+from madang.exchange.venue.disk import RealDisk
+from madang.exchange.venue.snapshot import FOLDER, list_snapshots
 from madang.store import database, migrations
-from madang.wire import commands
-from madang.wire.batch import encode_batch
 from madang.wire.codes import (
-    CASH_SCALE,
-    PRICE_SCALE,
-    QUANTITY_SCALE,
-    OrderType,
     Side,
     Status,
-    TimeInForce,
 )
+from madang.wire.events import EventKind, OrderUpdate, parse_order_update, split_records
+from tests.support.followed import FollowedEngine
 
-PRICE = 50 * PRICE_SCALE
-SHARE = QUANTITY_SCALE
 
-
-class Market:
-    """An engine with two funded accounts and one instrument, followed by a ledger."""
+class Market(FollowedEngine):
+    """An engine followed by a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.engine = PythonEngine()
-        self.ledger = ledger
-        self.apply(
-            commands.encode_set_instrument(new_request_id(), commands.InstrumentTerms(b"KIM")),
-            *(commands.encode_create_account(new_request_id(), name) for name in (b"a", b"b")),
-            *(
-                commands.encode_transfer(number, new_request_id(), instrument, amount)
-                for number in (1, 2)
-                for instrument, amount in ((0, 10_000 * CASH_SCALE), (1, 100 * SHARE))
-            ),
-        )
-
-    def apply(self, *records: bytes) -> None:
-        """Log and apply commands as one batch."""
-        batch = encode_batch(
-            b"".join(records),
-            len(records),
-            term=1,
-            sequence=self.engine.sequence + 1,
-            now_ns=self.engine.now_ns + 1,
-            rules_version=1,
-        )
-        self.ledger.on_events(batch, self.engine.apply(batch))
-
-    def order(self, account: int, side: Side, shares: int, client_order_id: bytes) -> None:
-        """Send a limit order at PRICE."""
-        terms = commands.OrderTerms(
-            instrument=1,
-            side=side,
-            type=OrderType.LIMIT,
-            time_in_force=TimeInForce.DAY,
-            quantity=shares * SHARE,
-            limit_price=PRICE,
-        )
-        self.apply(commands.encode_new_order(account, new_request_id(), terms, client_order_id))
+        super().__init__(ledger.on_events)
 
 
 def with_ledger(tmp_path: Path, work: Callable[[Ledger, History], Awaitable[None]]) -> None:
@@ -150,6 +110,21 @@ def test_rows_and_progress_are_written_together_and_once(tmp_path: Path) -> None
     with_ledger(tmp_path, work)
 
 
+def test_a_history_of_a_command_that_the_log_has_no_more_is_noticed(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        first = Market(ledger)
+        first.order(1, Side.SELL, 5, b"lost with the log's last record")
+        await ledger.write(first.engine)
+        again = Ledger(history, tmp_path, snapshot_every=1)
+        await again.open()
+        later = Market(again)
+        later.skip_time()
+        with pytest.raises(HistoryForkedError):
+            later.order(2, Side.BUY, 5, b"given the same number")
+
+    with_ledger(tmp_path, work)
+
+
 def test_replaying_what_sql_has_writes_nothing_twice(tmp_path: Path) -> None:
     async def work(ledger: Ledger, history: History) -> None:
         first = Market(ledger)
@@ -166,6 +141,105 @@ def test_replaying_what_sql_has_writes_nothing_twice(tmp_path: Path) -> None:
         second.order(1, Side.SELL, 1, b"later")
         await again.write(second.engine)
         assert await history.sequence() == second.engine.sequence
+
+    with_ledger(tmp_path, work)
+
+
+class Valve:
+    """What a ledger pauses and resumes; commands that come while it is shut wait."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def pause(self) -> None:
+        self.log.append("pause")
+
+    def resume(self) -> None:
+        self.log.append("resume")
+
+
+def test_following_pauses_at_the_limit_until_a_write_made_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        sql = database.open_database(database.sqlite_url(tmp_path / "ledger.db"), rebuildable=True)
+        await migrations.upgrade(sql, MIGRATIONS)
+        ledger = Ledger(History(sql), tmp_path, snapshot_every=1000, changes_max=10)
+        ledger.flow = valve = Valve()
+        await ledger.open()
+        market = Market(ledger)
+        assert not ledger.full()
+        for number in range(10 - ledger.waiting):
+            assert valve.log == []
+            market.order(1, Side.SELL, 1, b"%d" % number)
+        assert ledger.full()
+        assert ledger.waiting == 10
+        assert valve.log == ["pause"]
+        market.order(1, Side.SELL, 1, b"another")
+        assert valve.log == ["pause"], "once"
+        await asyncio.wait_for(ledger.write_due(), 10)
+        await ledger.write(market.engine)
+        assert valve.log == ["pause", "resume"]
+        assert ledger.waiting == 0
+        await sql.dispose()
+
+    asyncio.run(main())
+
+
+def test_a_snapshot_is_taken_while_orders_go_on_and_only_of_what_sql_has(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        market = Market(ledger)
+        at = market.engine.sequence
+        writing = asyncio.ensure_future(ledger.write(market.engine))
+        await asyncio.sleep(0)
+        market.order(1, Side.SELL, 1, b"meanwhile")
+        await writing
+        (file,) = list_snapshots(RealDisk(), tmp_path / FOLDER)
+        assert file.sequence == at == await history.sequence() < market.engine.sequence
+        await ledger.write(market.engine)
+        newest = max(file.sequence for file in list_snapshots(RealDisk(), tmp_path / FOLDER))
+        assert newest == market.engine.sequence
+
+    with_ledger(tmp_path, work)
+
+
+def test_rows_hold_what_the_records_say(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        market = Market(ledger)
+        updates: list[OrderUpdate] = []
+        for side, shares, text in ((Side.SELL, 5, "매도-ab"), (Side.BUY, 2, "b" * 128)):
+            market.order(1 if side == Side.SELL else 2, side, shares, text.encode())
+            updates += [
+                parse_order_update(market.events, at)
+                for kind, at, _ in split_records(market.events)
+                if kind == EventKind.ORDER
+            ]
+        await ledger.write(market.engine)
+        newest = {update.order.order_id: update.order for update in updates}
+        for order in newest.values():
+            assert await history.order(order.account, order.order_id) == order
+        fills = [update for update in updates if update.fill_quantity]
+        assert len(fills) == 2
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as reading:
+            reading.row_factory = sqlite3.Row
+            rows = reading.execute("SELECT * FROM fills ORDER BY event_id").fetchall()
+        for row, update in zip(rows, fills, strict=True):
+            order = update.order
+            taker = order.side == Side.BUY
+            assert dict(row) == {
+                "sequence": update.sequence,
+                "now_ns": update.now_ns,
+                "event_id": update.event_id,
+                "price": update.fill_price,
+                "quantity": update.fill_quantity,
+                "trade_id": update.trade_id,
+                "position_quantity": update.position_quantity,
+                "order_id": order.order_id,
+                "account": order.account,
+                "instrument": order.instrument,
+                "side": order.side,
+                "order_status": order.status,
+                "cumulative_quantity": order.filled_quantity,
+                "liquidity": Liquidity.TAKER if taker else Liquidity.MAKER,
+            }
 
     with_ledger(tmp_path, work)
 

@@ -64,7 +64,7 @@ class PythonEngine:
 
     @property
     def now_ns(self) -> int:
-        """The time of the last batch applied."""
+        """The time of the last command applied."""
         return self._state.now_ns
 
     def apply(self, batch: bytes) -> bytes:
@@ -74,11 +74,11 @@ class PythonEngine:
         assert isinstance(header, BatchHeader), "the batch was checked before"
         assert header.sequence == state.sequence + 1, "batches come in sequence"
         assert header.now_ns > state.now_ns, "time goes forward"
-        state.now_ns = state.events.now_ns = header.now_ns
         count = 0
         for record in split_commands(commands_of(batch, header)):
             state.sequence += 1
             state.events.sequence = state.sequence
+            state.now_ns = state.events.now_ns = header.now_ns + count
             _apply_record(state, record)
             count += 1
         assert count == header.command_count, "the batch counts its commands"

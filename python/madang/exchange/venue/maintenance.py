@@ -139,7 +139,7 @@ def inspect(
     left = -1 if limit is None else limit
     for place in Walk(RealDisk(), state_dir / LOG_FOLDER, committed):
         header = place.header
-        if header.sequence + header.command_count - 1 <= after:
+        if header.last_sequence <= after:
             continue
         if left == 0:
             return

@@ -15,6 +15,7 @@ from madang.core import log
 from madang.core.clock import SystemClock
 from madang.core.errors import MadangError
 from madang.core.settings import decode_section
+from madang.exchange.engine import engine_name
 from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.errors import VenueOverloaded
@@ -36,6 +37,7 @@ SWITCH_INTERVAL_S = 0.0005
 KEYS_CHECK_COMMANDS = 10_000
 KEYS_FULL_PERCENT, KEYS_KEPT_PERCENT = 90, 80
 CALENDAR_SLEEP_S = 1.0
+STATUS_INTERVAL_S = 1.0
 SETUP_RETRY_S = 1.0
 
 
@@ -89,7 +91,7 @@ async def _recover(process: Process, settings: VenueSettings) -> Recovered:
         logger.error("damaged snapshots not used", names=report.damaged_snapshots)
     logger.info(
         "recovered",
-        engine=type(recovered.engine).__name__,
+        engine=engine_name(settings.engine),
         sequence=report.sequence,
         snapshot=report.snapshot_sequence,
         replayed=report.commands_replayed,
@@ -114,10 +116,10 @@ async def _run(
             *await _set_up(server, settings, engine),
             asyncio.create_task(_keep_calendar(server, settings, last_ns)),
             asyncio.create_task(_keep_log_short(process, settings)),
+            asyncio.create_task(_keep_status(process, engine, term)),
         ]
         server.serve()
         process.ready()
-        process.status(f"term {term}, sequence {engine.sequence}")
         stop = asyncio.create_task(process.wait_stop())
         tasks.append(stop)
         await _first_end(server, stop, tasks)
@@ -184,6 +186,16 @@ async def _keep_calendar(server: VenueServer, settings: VenueSettings, last_ns: 
         done_ns = max(done_ns, now_ns)
         wait_s = (schedule.next_ns(done_ns) - clock.now_ns()) / 1e9
         await asyncio.sleep(min(max(wait_s, 0.001), CALENDAR_SLEEP_S))
+
+
+async def _keep_status(process: Process, engine: Engine, term: int) -> None:
+    """Let `madang ls` show how far the market is."""
+    shown = -1
+    while True:
+        if engine.sequence != shown:
+            shown = engine.sequence
+            process.status(f"term {term}, sequence {shown}")
+        await asyncio.sleep(STATUS_INTERVAL_S)
 
 
 async def _keep_log_short(process: Process, settings: VenueSettings) -> None:

@@ -80,7 +80,7 @@ class LogReader:
                 if isinstance(header, BatchDamage):
                     self._expect_end(header)
                     return []
-            last = header.sequence + header.command_count - 1
+            last = header.last_sequence
             if last >= self._next:
                 if header.sequence != self._next:
                     self._damaged(offset, f"command {header.sequence}, expected {self._next}")

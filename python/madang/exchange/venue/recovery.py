@@ -162,7 +162,7 @@ def replay(disk: Disk, segments: list[Segment], apply: Apply, base: Position) ->
                 apply(record)
                 commands += header.command_count
                 batches += 1
-            elif header.sequence + header.command_count - 1 > base.sequence:
+            elif header.last_sequence > base.sequence:
                 raise LogDamaged(
                     segment.path, scan.offset, f"a snapshot of {base.sequence} splits this batch"
                 )

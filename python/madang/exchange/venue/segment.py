@@ -135,9 +135,7 @@ class Scan:
             self.last_offset = offset
             offset += header.length
             self.offset = offset
-            self.position = Position(
-                header.sequence + header.command_count - 1, header.now_ns, header.term
-            )
+            self.position = Position(header.last_sequence, header.last_now_ns, header.term)
 
     def _check_order(self, header: BatchHeader) -> None:
         last = self.position

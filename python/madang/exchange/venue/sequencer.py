@@ -161,7 +161,7 @@ class Sequencer:
             rules_version=RULES_VERSION,
         )
         self._writing = _Batch(record, self._next, count, requests)
-        self._last_now_ns = now_ns
+        self._last_now_ns = now_ns + count - 1
         return record
 
     def _gather(self, monotonic_ns: int) -> list[_Request]:

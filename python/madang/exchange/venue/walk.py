@@ -48,9 +48,7 @@ class Walk:
             for header, record in scan.batches():
                 yield Place(segment, offset, header, record)
                 offset += header.length
-                self.position = Position(
-                    header.sequence + header.command_count - 1, header.now_ns, header.term
-                )
+                self.position = Position(header.last_sequence, header.last_now_ns, header.term)
                 if self._done():
                     return
             end = scan.torn_end()
