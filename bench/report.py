@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bench.harness import ROOT, say
 
-BENCHMARKS = ("engine", "orders", "venue", "recovery", "bus")
+BENCHMARKS = ("engine", "orders", "venue", "recovery", "bus", "fanout")
 TIMEOUT_S = 1_800
 REPORT = ROOT / "bench" / "REPORT.md"
 
@@ -35,6 +35,11 @@ BARS: dict[str, dict[str, Bar]] = {
         "peak_orders_per_s": Bar(at_least=True, value=12_000),
     },
     "venue": {"orders_per_s": Bar(at_least=True, value=100_000)},
+    "fanout": {
+        "cpu_us_per_delivery": Bar(at_least=False, value=1.0),
+        "added_latency_p99_ms": Bar(at_least=False, value=15),
+        "bytes_per_idle_connection": Bar(at_least=False, value=12_288),
+    },
     "recovery": {
         "replay_commands_per_s": Bar(at_least=True, value=1_500_000),
         "snapshot_start_s": Bar(at_least=False, value=1),

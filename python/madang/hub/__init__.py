@@ -2,23 +2,33 @@
 
 from madang.hub.channel import Channel, Recovery
 from madang.hub.connection import Connection, Link, Session, TooManyChannelsError
+from madang.hub.feeder import Feeder, FeederSettings, Item, Page
 from madang.hub.history import Position, Publication
 from madang.hub.hub import Hub, HubFullError
+from madang.hub.presence import PresenceTotals
 from madang.hub.settings import ChannelKind, ChannelSettings, HubSettings, SlowPolicy
+from madang.hub.state_channel import StateChannel, StateFullError
 
 __all__ = [
     "Channel",
     "ChannelKind",
     "ChannelSettings",
     "Connection",
+    "Feeder",
+    "FeederSettings",
     "Hub",
     "HubFullError",
     "HubSettings",
+    "Item",
     "Link",
+    "Page",
     "Position",
+    "PresenceTotals",
     "Publication",
     "Recovery",
     "Session",
     "SlowPolicy",
+    "StateChannel",
+    "StateFullError",
     "TooManyChannelsError",
 ]

@@ -1,7 +1,8 @@
 """A channel: one sequence of publications and who listens to it.
 
 Invariant: a subscriber gets every publication after the position it subscribed at, in order, each
-once, or is disconnected with a code that says to come back. Publications at or before `last`, or
+once, or is disconnected with a code that says to come back; under DROP_TO_KEYFRAME it may instead
+miss a run of them that ends with a keyframe. Publications at or before `last`, or
 of an older epoch, are repeats of the bus and are dropped and counted.
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from madang.core.closecodes import CloseCode
 from madang.hub.history import Encoder, History, Position, Publication
-from madang.hub.settings import ChannelSettings
+from madang.hub.settings import ChannelKind, ChannelSettings, SlowPolicy
 
 
 class Subscriber(Protocol):
@@ -49,14 +50,20 @@ class Channel:
     """A named sequence of publications with its subscribers and history."""
 
     def __init__(self, name: str, settings: ChannelSettings) -> None:
+        if settings.kind is not ChannelKind.EVENT:
+            raise ValueError("an event channel needs settings of kind event")
         self.name = name
         self.settings = settings
         self.history = History(settings.history_count_max, settings.history_bytes_max)
         self.on_first: Callable[[Channel], None] | None = None
         self.on_last: Callable[[Channel], None] | None = None
+        self.on_count: Callable[[str], None] | None = None
         self.publications = 0
         self.deliveries = 0
         self.repeats = 0
+        self.dropped = 0
+        self._drops = settings.policy is SlowPolicy.DROP_TO_KEYFRAME
+        self._dropping: set[Subscriber] = set()
         self._subscribers: dict[Subscriber, Position | None] = {}
 
     @property
@@ -73,10 +80,13 @@ class Channel:
         """Say that everything after `position` will be published here; history starts anew."""
         self.history.begin(position)
 
-    def publish(self, position: Position, encode: Encoder, source_bytes: int = 0) -> None:
+    def publish(
+        self, position: Position, encode: Encoder, source_bytes: int = 0, *, keyframe: bool = False
+    ) -> None:
         """Fan one message out: `encode(dialect) -> (payload, binary)` runs once per dialect in use.
 
-        `source_bytes` is what `encode` keeps alive, counted against the history's byte limit.
+        `source_bytes` is what `encode` keeps alive, counted against the history's byte limit. A
+        `keyframe` can be understood without anything before it.
         """
         last = self.history.last
         if last is not None:
@@ -87,20 +97,33 @@ class Channel:
                 self.history.forget()
         publication = Publication(position, encode, source_bytes)
         self.publications += 1
-        self._fan_out(publication)
+        self._fan_out(publication, keyframe)
         self.history.append(publication)
 
-    def _fan_out(self, publication: Publication) -> None:
+    def _fan_out(self, publication: Publication, keyframe: bool) -> None:
         position = publication.position
         window_ms = self.settings.flush_window_ms
-        slow: list[Subscriber] = []
+        dropping = self._dropping
+        slow = [] if keyframe else list(dropping)
+        skipped = 0
         for subscriber, after in self._subscribers.items():
             if after is not None and position <= after:
+                skipped += 1
+            elif dropping and not keyframe and subscriber in dropping:
                 continue
-            if not subscriber.deliver(publication.frame(subscriber.dialect), window_ms):
+            elif not subscriber.deliver(publication.frame(subscriber.dialect), window_ms):
                 slow.append(subscriber)
-        self.deliveries += len(self._subscribers) - len(slow)
+            elif dropping:
+                dropping.discard(subscriber)
+        self.deliveries += len(self._subscribers) - len(slow) - skipped
         for subscriber in slow:
+            self._fell_behind(subscriber)
+
+    def _fell_behind(self, subscriber: Subscriber) -> None:
+        if self._drops:
+            self.dropped += 1
+            self._dropping.add(subscriber)
+        else:
             subscriber.overflow()
 
     def recover(self, since: Position | None) -> Recovery:
@@ -117,13 +140,14 @@ class Channel:
         recovery = self.recover(since)
         first = not self._subscribers
         self._subscribers[subscriber] = since if recovery.recovered else None
+        self._counted()
         if first and self.on_first is not None:
             self.on_first(self)
         for publication in recovery.publications:
             if not subscriber.deliver(
                 publication.frame(subscriber.dialect), self.settings.flush_window_ms
             ):
-                subscriber.overflow()
+                self._fell_behind(subscriber)
                 break
         return recovery
 
@@ -132,8 +156,14 @@ class Channel:
         if subscriber not in self._subscribers:
             return
         del self._subscribers[subscriber]
+        self._dropping.discard(subscriber)
+        self._counted()
         if not self._subscribers and self.on_last is not None:
             self.on_last(self)
+
+    def _counted(self) -> None:
+        if self.on_count is not None:
+            self.on_count(self.name)
 
     def interrupt(self, reason: str = "messages were lost") -> None:
         """Say that messages were lost: history is void, subscribers come back and load anew."""

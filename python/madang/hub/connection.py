@@ -7,7 +7,8 @@ in no channel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
 
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
@@ -15,10 +16,14 @@ from madang.hub.channel import Channel, Recovery
 from madang.hub.flusher import CLEAN
 from madang.hub.history import Position
 from madang.hub.outbox import Outbox
+from madang.hub.state_channel import StateChannel
 from madang.wire.websocket import encode_message
 
 if TYPE_CHECKING:
     from madang.hub.hub import Hub
+
+CATCH_UP_BYTES: Final = 65_536
+"""How much of conflated state is written before the transport is asked again."""
 
 
 class TooManyChannelsError(MadangError):
@@ -60,6 +65,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_conflated",
         "_hub",
         "_link",
         "_outbox",
@@ -82,7 +88,8 @@ class Connection:
         self._hub = hub
         self._link = link
         self._outbox = Outbox(hub.settings.outbox_bytes_max)
-        self._subscriptions: dict[Channel, None] = {}
+        self._subscriptions: dict[Channel | StateChannel, None] = {}
+        self._conflated: OrderedDict[tuple[StateChannel, str], None] | None = None
 
     @property
     def outbox_bytes(self) -> int:
@@ -104,11 +111,46 @@ class Connection:
             self._hub.flusher.mark(self, window_ms)
         return True
 
+    @property
+    def behind(self) -> bool:
+        """Tell whether the transport is full, or conflated state still waits."""
+        return not self._link.writable or self._conflated is not None
+
+    def conflate(self, channel: StateChannel, key: str) -> None:
+        """Send the newest of a key once the transport drains; a key that waits keeps its place."""
+        if self.closed:
+            return
+        if self._conflated is None:
+            self._conflated = OrderedDict()
+        self._conflated.setdefault((channel, key), None)
+        if self._link.writable and self.pending_window_ms:
+            self._hub.flusher.mark(self, 0)
+
     def flush(self) -> None:
         """Write what waits; where the transport is full it stays in the outbox until it drains."""
         self.pending_window_ms = CLEAN
-        if self._link.writable and self._outbox.bytes_waiting:
+        if not self._link.writable:
+            return
+        if self._outbox.bytes_waiting:
             self._link.write(self._outbox.take())
+        if self._conflated is not None:
+            self._catch_up(self._conflated)
+
+    def _catch_up(self, conflated: OrderedDict[tuple[StateChannel, str], None]) -> None:
+        """Write the newest of the keys that wait, a piece at a time."""
+        frames: list[bytes] = []
+        size = 0
+        while conflated and size < CATCH_UP_BYTES:
+            (channel, key), _ = conflated.popitem(last=False)
+            if channel in self._subscriptions:
+                frames.append(channel.frame(key, self.dialect))
+                size += len(frames[-1])
+        if not conflated:
+            self._conflated = None
+        else:
+            self._hub.flusher.mark(self, 0)
+        if frames:
+            self._link.write(b"".join(frames))
 
     def overflow(self) -> None:
         """End this connection as a slow consumer."""
@@ -132,6 +174,7 @@ class Connection:
         self.closed = True
         self.pending_window_ms = CLEAN
         self._outbox.clear()
+        self._conflated = None
         channels = list(self._subscriptions)
         self._subscriptions.clear()
         for channel in channels:
@@ -145,13 +188,25 @@ class Connection:
         """
         if self.closed:
             return Recovery(False, channel.position, ())
+        self._join(channel)
+        return channel.add(self, since)
+
+    def watch(self, channel: StateChannel) -> None:
+        """Join a state channel; the latest of every key is sent first.
+
+        Raises TooManyChannelsError.
+        """
+        if not self.closed and channel not in self._subscriptions:
+            self._join(channel)
+            channel.add(self)
+
+    def _join(self, channel: Channel | StateChannel) -> None:
         limit = self._hub.settings.channels_per_connection_max
         if channel not in self._subscriptions and len(self._subscriptions) >= limit:
             raise TooManyChannelsError(f"a connection may join {limit} channels", limit=limit)
         self._subscriptions[channel] = None
-        return channel.add(self, since)
 
-    def unsubscribe(self, channel: Channel) -> None:
+    def unsubscribe(self, channel: Channel | StateChannel) -> None:
         """Leave a channel; frames already queued still arrive."""
         if channel in self._subscriptions:
             del self._subscriptions[channel]

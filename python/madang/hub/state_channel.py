@@ -1,0 +1,147 @@
+"""A state channel: only the latest publication of each key matters.
+
+Invariant: a subscriber that keeps up gets every publication; one that is behind gets, once it
+drains, the newest of each key that changed meanwhile, each once. So what waits for a slow reader is
+at most one entry per key, whatever the rate. A key is never taken back: what is over is said by
+setting it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from madang.core.closecodes import CloseCode
+from madang.core.errors import MadangError
+from madang.hub.history import Encoder, Position, Publication
+from madang.hub.settings import ChannelKind, ChannelSettings, SlowPolicy
+
+
+class StateFullError(MadangError):
+    """A state channel holds as many keys as it may."""
+
+
+class StateSubscriber(Protocol):
+    """What a state channel needs of a connection."""
+
+    dialect: str
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether what it was sent before still waits for its reader."""
+        ...
+
+    def deliver(self, frame: bytes, window_ms: int) -> bool:
+        """Queue a ready frame; False where the outbox is full."""
+        ...
+
+    def conflate(self, channel: StateChannel, key: str) -> None:
+        """Ask for the newest of a key once it drains."""
+        ...
+
+    def overflow(self) -> None:
+        """End this connection as a slow consumer."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End this connection; it leaves its channels."""
+        ...
+
+
+class StateChannel:
+    """The latest publication per key with its subscribers."""
+
+    def __init__(self, name: str, settings: ChannelSettings) -> None:
+        if settings.kind is not ChannelKind.STATE:
+            raise ValueError("a state channel needs settings of kind state")
+        self.name = name
+        self.settings = settings
+        self.on_first: Callable[[StateChannel], None] | None = None
+        self.on_last: Callable[[StateChannel], None] | None = None
+        self.on_count: Callable[[str], None] | None = None
+        self.publications = 0
+        self.deliveries = 0
+        self.conflated = 0
+        self.repeats = 0
+        self._latest: dict[str, Publication] = {}
+        self._subscribers: dict[StateSubscriber, None] = {}
+        self._conflates = settings.policy is SlowPolicy.CONFLATE
+
+    @property
+    def subscribers(self) -> int:
+        """How many connections listen."""
+        return len(self._subscribers)
+
+    @property
+    def keys(self) -> int:
+        """How many keys have a latest publication."""
+        return len(self._latest)
+
+    def set(self, key: str, position: Position, encode: Encoder) -> None:
+        """Publish the newest of `key`; at or before its present position it is a repeat.
+
+        Raises StateFullError.
+        """
+        latest = self._latest
+        present = latest.get(key)
+        if present is None:
+            limit = self.settings.keys_max
+            if len(latest) >= limit:
+                raise StateFullError(f"a state channel may hold {limit} keys", limit=limit)
+        elif position <= present.position:
+            self.repeats += 1
+            return
+        publication = latest[key] = Publication(position, encode)
+        self.publications += 1
+        for subscriber in list(self._subscribers):
+            self._give(subscriber, key, publication)
+
+    def _give(self, subscriber: StateSubscriber, key: str, publication: Publication) -> None:
+        if self._conflates and subscriber.behind:
+            self.conflated += 1
+            subscriber.conflate(self, key)
+        elif subscriber.deliver(
+            publication.frame(subscriber.dialect), self.settings.flush_window_ms
+        ):
+            self.deliveries += 1
+        elif self._conflates:
+            self.conflated += 1
+            subscriber.conflate(self, key)
+        else:
+            subscriber.overflow()
+
+    def frame(self, key: str, dialect: str) -> bytes:
+        """Return the newest of a key as a frame, for a subscriber that drains."""
+        self.deliveries += 1
+        return self._latest[key].frame(dialect)
+
+    def add(self, subscriber: StateSubscriber) -> None:
+        """Add a subscriber and send it the latest of every key."""
+        first = not self._subscribers
+        self._subscribers[subscriber] = None
+        self._counted()
+        if first and self.on_first is not None:
+            self.on_first(self)
+        for key, publication in list(self._latest.items()):
+            if subscriber not in self._subscribers:
+                break  # it was ended as a slow consumer
+            self._give(subscriber, key, publication)
+
+    def remove(self, subscriber: StateSubscriber) -> None:
+        """Remove a subscriber; unknown ones are ignored."""
+        if subscriber not in self._subscribers:
+            return
+        del self._subscribers[subscriber]
+        self._counted()
+        if not self._subscribers and self.on_last is not None:
+            self.on_last(self)
+
+    def _counted(self) -> None:
+        if self.on_count is not None:
+            self.on_count(self.name)
+
+    def interrupt(self, reason: str = "messages were lost") -> None:
+        """Say that the state is unknown: it is void, subscribers come back and load anew."""
+        self._latest.clear()
+        for subscriber in list(self._subscribers):
+            subscriber.close(CloseCode.RECOVERY_REFUSED, reason)
