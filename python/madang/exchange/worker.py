@@ -38,10 +38,14 @@ from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
+from madang.exchange.api.market import MarketDataMethods
+from madang.exchange.api.market_routes import market_routes
+from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.routes import Methods, exchange_routes
 from madang.exchange.api.web import WebSession, WebSymbols
 from madang.exchange.directory import DirectoryReplica
+from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_data import MarketData
@@ -99,8 +103,12 @@ class Worker:
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
+        market = market_routes(
+            MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
+            ScreenerMethods(ledger, self.replica, clock),
+        )
         self.application = Application(
-            routes=exchange_routes(methods),
+            routes=(*exchange_routes(methods), *market),
             websocket_routes=(
                 WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),

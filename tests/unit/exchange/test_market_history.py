@@ -102,7 +102,7 @@ def with_queries(tmp_path: Path, work: Work) -> None:
 
 async def pages(queries: MarketQueries, kind: str, **query: object) -> list[list[Any]]:
     """Read page after page."""
-    asked = {**EVERYTHING, "instruments": [1, 2], **query}
+    asked: dict[str, Any] = {**EVERYTHING, "instruments": [1, 2], **query}
     rows: list[list[Any]] = []
     while True:
         answer = await queries.kinds[kind](asked)
