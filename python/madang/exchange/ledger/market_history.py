@@ -57,10 +57,12 @@ class MarketHistory:
         return {r.trade_id: _tick(r) for r in rows}
 
     async def trades_after(
-        self, instruments: list[int] | None, after_id: int, limit: int
+        self, instruments: list[int] | None, after_id: int, since_ns: int, limit: int
     ) -> dict[int, tuple[int, TradeTick]]:
-        """Return the oldest trades after a trade, with their instruments."""
-        statement = sa.select(trades).where(trades.c.trade_id > after_id)
+        """Return the oldest trades after a trade and not before a time, with their instruments."""
+        statement = sa.select(trades).where(
+            trades.c.trade_id > after_id, trades.c.now_ns >= since_ns
+        )
         if instruments is not None:
             statement = statement.where(trades.c.instrument.in_(instruments))
         statement = statement.order_by(trades.c.trade_id).limit(limit)

@@ -82,15 +82,21 @@ class MarketQueries:
         return {"latest": found}
 
     async def _trades_after(self, query: Query) -> Query:
-        """Answer the oldest trades after a trade as [instrument, trade]; `complete` if all."""
+        """Answer the oldest trades after a trade as [instrument, trade]; `complete` if all.
+
+        `since_ns` leaves out those before a time.
+        """
         asked, after, limit = query["instruments"], query["after"], _limit(query)
+        since_ns = query.get("since_ns", 0)
         waiting = [
             (instrument, tick)
             for rows in self._ledger.unwritten_market()
             for instrument, tick in rows.trades
-            if tick.trade_id > after and (asked is None or instrument in asked)
+            if tick.trade_id > after
+            and tick.now_ns >= since_ns
+            and (asked is None or instrument in asked)
         ]
-        found = await self._history.trades_after(asked, after, limit + 1)
+        found = await self._history.trades_after(asked, after, since_ns, limit + 1)
         found.update((tick.trade_id, (instrument, tick)) for instrument, tick in waiting)
         ordered = [found[key] for key in sorted(found)]
         return {"trades": ordered[:limit], "complete": len(ordered) <= limit}
