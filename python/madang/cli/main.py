@@ -32,7 +32,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file; madang.toml if it is here.")
 ]
 StateOption = Annotated[
-    str | None, typer.Option("--state", help="State folder, instead of [cluster] state_dir.")
+    str | None, typer.Option("--state", help="State folder, instead of state_dir in madang.toml.")
 ]
 
 

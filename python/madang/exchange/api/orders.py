@@ -73,12 +73,16 @@ class OrderMethods:
         """POST /v2/orders."""
         body = request.json(OrderBody)
         order = read_order(body, self._replica.directory)
-        if not body.self_trade_prevention:
-            order.terms.self_trade = self._self_trade
-        return self._order_response(await self.place(caller(request), order))
+        names_mode = bool(body.self_trade_prevention)
+        return self._order_response(await self.place(caller(request), order, names_mode))
 
-    async def place(self, account: int, order: NewOrder) -> Order:
-        """Return an accepted order as it stands after the command; raises ApiError."""
+    async def place(self, account: int, order: NewOrder, names_mode: bool = False) -> Order:
+        """Return an accepted order as it stands after the command; raises ApiError.
+
+        An order that names no mode of self-trade prevention gets the venue's.
+        """
+        if not names_mode:
+            order.terms.self_trade = self._self_trade
         command = encode_new_order(account, new_request_id(), order.terms, order.client_order_id)
         result = await self._submit(command)
         if result.reason != Reason.OK:

@@ -45,13 +45,14 @@ async def open_history(state_dir: Path, url: str, committed: int) -> AsyncEngine
     await sql.dispose()
     if url:
         raise HistoryUnusableError(f"the ledger's database is ahead of the log: {reason}")
-    _set_aside(state_dir, reason)
+    set_aside(state_dir, reason)
     sql = database.open_database(database.sqlite_url(state_dir / FILE), rebuildable=True)
     await migrations.upgrade(sql, MIGRATIONS)
     return sql
 
 
-def _set_aside(state_dir: Path, reason: str) -> None:
+def set_aside(state_dir: Path, reason: str) -> None:
+    """Rename the history's file, so that the next start makes a new one."""
     name = f"{FILE}.unusable-{time.time_ns()}"
     log.get("ledger").error("history set aside, making it anew", reason=reason, kept_as=name)
     for suffix in ("", "-wal", "-shm"):

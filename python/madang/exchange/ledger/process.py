@@ -25,15 +25,16 @@ from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
+    HistoryForkedError,
     Ledger,
     bodies,
 )
 from madang.exchange.ledger.market_changes import MarketTracker
 from madang.exchange.ledger.market_queries import MarketQueries, prune_for_ever
-from madang.exchange.ledger.opening import open_history
+from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.operator import Operator, read_directory
-from madang.exchange.venue.follower import Follower
+from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.events import (
     ACCOUNT_BODY,
@@ -221,7 +222,14 @@ async def main(process: Process) -> None:
     ledger.market.depth = lambda instrument: follower.engine.depth(instrument, 1)
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
-    await follower.start(newest_snapshot=written)
+    try:
+        await follower.start(newest_snapshot=written)
+    except FollowerError:
+        cause = follower.failed.exception() if follower.failed.done() else None
+        if isinstance(cause, HistoryForkedError) and not settings.database:
+            await sql.dispose()
+            set_aside(process.state_dir, cause.message)
+        raise
     pruner = asyncio.create_task(prune_for_ever(history.market, follower, settings))
     queries = QueryServer(ledger, follower)
     queries.add(MarketQueries(ledger, history.market).kinds)
