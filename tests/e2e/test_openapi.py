@@ -80,6 +80,40 @@ def nothing(_venue: Venue) -> dict[str, Any]:
     return {}
 
 
+def traded(venue: Venue) -> None:
+    """Make sure that there is a trade, and a quote after it."""
+    for name, side in (("bob", "sell"), ("ann", "buy"), ("bob", "sell")):
+        venue.order(
+            name, symbol="AAPL", side=side, type="limit", time_in_force="gtc", qty="1",
+            limit_price="100",
+        )  # fmt: skip
+
+
+def of_market(path: dict[str, str], **query: object) -> Seed:
+    """Return the seed of an operation that shows what was traded."""
+
+    def seed(venue: Venue) -> dict[str, Any]:
+        traded(venue)
+        return {"path_parameters": path, "query": query}
+
+    return seed
+
+
+STOCK = {"symbol": "AAPL"}
+STOCKS = {"symbols": "AAPL,MSFT"}
+MARKET: dict[tuple[str, str], Seed] = {
+    ("GET", f"/v2/stocks{path}"): of_market(parameters, **query)
+    for what in ("bars", "quotes", "trades")
+    for frame in [{"timeframe": "1Min"} if what == "bars" else {}]
+    for path, parameters, query in (
+        (f"/{what}", {}, {**STOCKS, **frame}),
+        (f"/{what}/latest", {}, STOCKS),
+        (f"/{{symbol}}/{what}", STOCK, frame),
+        (f"/{{symbol}}/{what}/latest", STOCK, {}),
+        ("/snapshots", {}, STOCKS),
+        ("/{symbol}/snapshot", STOCK, {}),
+    )
+}
 SYMBOL = {"path_parameters": {"symbol_or_asset_id": "AAPL"}}
 SEEDED: dict[tuple[str, str], Seed] = {
     ("POST", "/v2/orders"): new_order,
@@ -96,6 +130,7 @@ SEEDED: dict[tuple[str, str], Seed] = {
     ("DELETE", "/v2/positions/{symbol_or_asset_id}"): lambda _: {**SYMBOL, "query": {"qty": "1"}},
     ("GET", "/v2/assets/{symbol_or_asset_id}"): lambda _: SYMBOL,
     ("POST", "/web/session"): sign_in,
+    **MARKET,
 }
 
 

@@ -6,7 +6,26 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
+    from alpaca.common.enums import Sort
     from alpaca.common.exceptions import APIError
+    from alpaca.data.enums import MostActivesBy
+    from alpaca.data.historical.screener import ScreenerClient
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.data.live.stock import StockDataStream
+    from alpaca.data.models import Bar, BarSet, Quote, QuoteSet, Snapshot, Trade, TradeSet
+    from alpaca.data.models.screener import MostActives, Movers
+    from alpaca.data.requests import (
+        MarketMoversRequest,
+        MostActivesRequest,
+        StockBarsRequest,
+        StockLatestBarRequest,
+        StockLatestQuoteRequest,
+        StockLatestTradeRequest,
+        StockQuotesRequest,
+        StockSnapshotRequest,
+        StockTradesRequest,
+    )
+    from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
     from alpaca.trading.client import TradingClient
     from alpaca.trading.enums import (
         AssetExchange,
@@ -47,6 +66,8 @@ __all__ = [
     "APIError",
     "Asset",
     "AssetExchange",
+    "Bar",
+    "BarSet",
     "CancelOrderResponse",
     "Clock",
     "ClosePositionRequest",
@@ -54,7 +75,12 @@ __all__ = [
     "GetAssetsRequest",
     "GetOrdersRequest",
     "LimitOrderRequest",
+    "MarketMoversRequest",
     "MarketOrderRequest",
+    "MostActives",
+    "MostActivesBy",
+    "MostActivesRequest",
+    "Movers",
     "Order",
     "OrderClass",
     "OrderRequest",
@@ -63,13 +89,31 @@ __all__ = [
     "OrderType",
     "Position",
     "QueryOrderStatus",
+    "Quote",
+    "QuoteSet",
     "ReplaceOrderRequest",
+    "ScreenerClient",
+    "Snapshot",
+    "Sort",
+    "StockBarsRequest",
+    "StockDataStream",
+    "StockHistoricalDataClient",
+    "StockLatestBarRequest",
+    "StockLatestQuoteRequest",
+    "StockLatestTradeRequest",
+    "StockQuotesRequest",
+    "StockSnapshotRequest",
+    "StockTradesRequest",
     "StopLimitOrderRequest",
     "StopLossRequest",
     "StopOrderRequest",
     "TakeProfitRequest",
+    "TimeFrame",
+    "TimeFrameUnit",
     "TimeInForce",
+    "Trade",
     "TradeAccount",
+    "TradeSet",
     "TradeUpdate",
     "TradingClient",
     "TradingStream",

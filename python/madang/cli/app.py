@@ -35,11 +35,12 @@ PRELOAD = (
 def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
     engine = settings.venue.engine
-    ledger = {"engine": engine, "ledger": msgspec.to_builtins(settings.ledger)}
+    replica = {"engine": engine, "timezone": settings.venue.timezone}
+    ledger = {**replica, "ledger": msgspec.to_builtins(settings.ledger)}
     applications = [
         _application("venue", msgspec.to_builtins(settings.venue)),
         _application("ledger", ledger, REPLICA_NICE),
-        _application("feed", {"engine": engine}, REPLICA_NICE),
+        _application("feed", replica, REPLICA_NICE),
         _workers(settings),
     ]
     if demo:

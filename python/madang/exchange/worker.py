@@ -38,13 +38,20 @@ from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
+from madang.exchange.api.market import MarketDataMethods
+from madang.exchange.api.market_routes import market_routes
+from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.routes import Methods, exchange_routes
 from madang.exchange.api.web import WebSession, WebSymbols
 from madang.exchange.directory import DirectoryReplica
+from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_data import MarketData
+from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
+from madang.exchange.stream.market_stream import MarketStream
+from madang.exchange.stream.market_topics import MarketTopics, Sources
 from madang.exchange.stream.page import PageStream
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
@@ -84,6 +91,8 @@ class Worker:
         self._login = Login(self.replica, settings.login, clock)
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
         self._market = MarketData(bus, self.hub)
+        self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
+        self._data = MarketStream(authenticator, self._topics)
         self._trading = TradingStream(authenticator, self._events)
         self._page = PageStream(authenticator, self.replica, self._events, self._market)
         self.replica.on_change(self.check_sessions)
@@ -99,11 +108,16 @@ class Worker:
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
+        market = market_routes(
+            MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
+            ScreenerMethods(ledger, self.replica, clock),
+        )
         self.application = Application(
-            routes=exchange_routes(methods),
+            routes=(*exchange_routes(methods), *market),
             websocket_routes=(
                 WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
+                *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
             ),
             authenticator=authenticator,
             pages=Pages(Path(str(files("madang.edge").joinpath("static"))), PAGE_PATHS),
@@ -117,6 +131,7 @@ class Worker:
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
         self._trading.check()
+        self._data.check()
         self._page.check()
 
     async def close(self) -> None:
@@ -126,6 +141,7 @@ class Worker:
         await self.gateway.close()
         self._events.close()
         self._market.close()
+        self._topics.close()
         self._login.close()
         await self.replica.close()
 

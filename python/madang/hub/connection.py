@@ -61,7 +61,7 @@ class Connection:
 
     `authenticated` is False at first on a route that authenticates inside; the session sets it,
     or the edge closes the connection at its authentication time-out. `dialect` chooses the
-    encoding of publications.
+    encoding of publications. `farewell` is a last message for one that is closed as too slow.
     """
 
     __slots__ = (
@@ -73,6 +73,7 @@ class Connection:
         "authenticated",
         "closed",
         "dialect",
+        "farewell",
         "id",
         "peer",
         "pending_window_ms",
@@ -82,6 +83,7 @@ class Connection:
         self.id = number
         self.peer = peer
         self.dialect = "json"
+        self.farewell: tuple[bytes, bool] | None = None
         self.authenticated = False
         self.closed = False
         self.pending_window_ms = CLEAN
@@ -158,6 +160,8 @@ class Connection:
             return
         self._hub.slow_consumers += 1
         self._outbox.clear()
+        if self.farewell is not None:
+            self._outbox.append(encode_message(*self.farewell))
         self.close(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def close(self, code: int, reason: str = "") -> None:

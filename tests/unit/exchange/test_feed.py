@@ -46,7 +46,7 @@ def test_trades_are_told_once_and_remembered() -> None:
     followed = Followed()
     followed.order(1, Side.SELL, 3, price=PRICE)
     followed.order(2, Side.BUY, 2, price=PRICE)
-    ((number, ticks),) = followed.market.take_trades().items()
+    ((number, ticks),) = followed.market.take_trades()
     assert [(t.price, t.quantity, t.aggressor) for t in ticks] == [
         (PRICE, 2 * QUANTITY_SCALE, Side.BUY)
     ]
@@ -58,7 +58,7 @@ def test_trades_are_told_once_and_remembered() -> None:
     )
     assert tick == (trade.trade_id, trade.price, trade.quantity, trade.aggressor, trade.now_ns)
     assert number == trade.instrument
-    assert followed.market.take_trades() == {}
+    assert followed.market.take_trades() == []
     assert list(followed.market.trades[number]) == ticks
 
 

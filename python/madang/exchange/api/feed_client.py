@@ -52,6 +52,15 @@ class Ticks(msgspec.Struct, frozen=True):
     trades: list[Tick]
 
 
+class Depth(msgspec.Struct, frozen=True):
+    """The best levels of a book at a sequence, (price, quantity) in units, in no order."""
+
+    sequence: int
+    now_ns: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+
 class FeedClient:
     """Asks `feed.query`."""
 
@@ -69,6 +78,18 @@ class FeedClient:
         """Return a book, None where the feed does not know the symbol."""
         answer = await self._ask({"kind": "book", "symbol": symbol})
         return msgspec.msgpack.decode(answer, type=Book | None)
+
+    async def sync(self) -> None:
+        """Return when the feed publishes to every subscription made before the call.
+
+        What it had applied until then is committed, so the ledger tells it from then on.
+        """
+        await self._ask({"kind": "sync"})
+
+    async def depth(self, symbol: str) -> Depth | None:
+        """Return the book that the next delta leads on from; from then on deltas are published."""
+        answer = await self._ask({"kind": "depth", "symbol": symbol})
+        return msgspec.msgpack.decode(answer, type=Depth | None)
 
     async def trades(self, symbol: str, limit: int) -> list[Tick]:
         """Return the last trades, oldest first."""

@@ -104,6 +104,10 @@ class LedgerClient:
         answer = await self._ask(question)
         return EventsPage(answer["complete"], answer["events"], answer.get("last"))
 
+    async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Ask a question of any kind of `ledger.query`; raises LedgerUnavailable."""
+        return await self._ask(question)
+
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Ask until there is an answer; the ledger refuses while the venue is away."""
         payload = msgspec.msgpack.encode(question)

@@ -62,10 +62,12 @@ class Market:
     def __init__(self) -> None:
         self.symbols: dict[int, str] = {}
         self.trades: dict[int, deque[TradeTick]] = {}
-        self._fresh: dict[int, list[TradeTick]] = {}
+        self._fresh: list[tuple[int, list[TradeTick]]] = []
         self._dirty: set[int] = set()
         self._published: dict[int, Book] = {}
         self._sessions: dict[int, int] = {}  # empty: to be read again
+        self._told_sessions: dict[int, int] = {}
+        self._touched: set[int] = set()
 
     def on_events(self, events: bytes) -> None:
         """Take the events of one batch."""
@@ -74,13 +76,27 @@ class Market:
             length, kind = _RECORD.unpack_from(events, offset)
             assert length >= RECORD_HEADER_BYTES
             if kind == _ORDER:
-                self._dirty.add(_ORDER_INSTRUMENT.unpack_from(events, offset)[0])
+                self._touched.add(_ORDER_INSTRUMENT.unpack_from(events, offset)[0])
             elif kind == _TRADE:
                 self._on_trade(events, offset)
             elif kind != _RESULT:
                 self._on_other(kind, events, offset)
             offset += length
         assert offset == end
+        self._dirty |= self._touched
+
+    def take_touched(self) -> set[int]:
+        """Return the instruments whose orders changed since the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def take_sessions(self, engine: Engine) -> dict[int, int]:
+        """Return the effective sessions that changed since the last call."""
+        if self._sessions and self._told_sessions:
+            return {}
+        self._sessions = _sessions(engine)
+        told, self._told_sessions = self._told_sessions, dict(self._sessions)
+        return {n: s for n, s in self._sessions.items() if n in told and told[n] != s}
 
     def _on_other(self, kind: int, events: bytes, at: int) -> None:
         if kind in _SESSION_KINDS:
@@ -107,16 +123,14 @@ class Market:
         if trades is None:
             trades = self.trades[number] = deque(maxlen=TRADES_KEPT)
         trades.append(tick)
-        fresh = self._fresh.get(number)
-        if fresh is None:
-            fresh = self._fresh[number] = []
-        fresh.append(tick)
-        if len(fresh) > 2 * TRADES_KEPT:
-            del fresh[:-TRADES_KEPT]
+        if self._fresh and self._fresh[-1][0] == number:
+            self._fresh[-1][1].append(tick)
+        else:
+            self._fresh.append((number, [tick]))
 
-    def take_trades(self) -> dict[int, list[TradeTick]]:
-        """Return the trades since the last call, by instrument."""
-        fresh, self._fresh = self._fresh, {}
+    def take_trades(self) -> list[tuple[int, list[TradeTick]]]:
+        """Return the trades since the last call as (instrument, trades), ids rising throughout."""
+        fresh, self._fresh = self._fresh, []
         return fresh
 
     def take_books(self, engine: Engine) -> list[dict[str, object]]:

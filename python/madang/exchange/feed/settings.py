@@ -7,3 +7,5 @@ class FeedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The feed's replica runs the venue's engine."""
 
     engine: str
+    timezone: str = "UTC"
+    """Where the days of the market begin."""

@@ -17,6 +17,7 @@ from enum import IntEnum
 from itertools import islice
 from typing import Final
 
+from madang.exchange.ledger.market_changes import MarketRows
 from madang.wire.events import (
     HEADER,
     HEADER_BYTES,
@@ -86,10 +87,11 @@ class Changes:
         self.orders: dict[int, dict[int, bytes]] = {}  # by account, then order
         self.fills: list[tuple[bytes, int]] = []  # with the side that took
         self.transfers: list[bytes] = []
+        self.market = MarketRows()
         self.order_count = 0
 
     def __len__(self) -> int:
-        return self.order_count + len(self.fills) + len(self.transfers)
+        return self.order_count + len(self.fills) + len(self.transfers) + len(self.market)
 
     def reach(self, sequence: int, now_ns: int) -> None:
         """Note that everything up to this command is in."""

@@ -24,6 +24,9 @@ from madang.exchange.ledger.changes import (
     Changes,
     Row,
 )
+from madang.exchange.ledger.market_changes import BAR_COLUMNS, QUOTE_COLUMNS, TRADE_COLUMNS
+from madang.exchange.ledger.market_history import MarketHistory
+from madang.exchange.ledger.market_tables import bars, quotes, trades
 from madang.exchange.ledger.tables import fills, order_of_row, orders, progress, transfers
 from madang.wire.events import Order
 
@@ -76,15 +79,22 @@ class History:
     def __init__(self, database: AsyncEngine) -> None:
         self._database = database
         insert = postgresql.insert if database.dialect.name == "postgresql" else sqlite.insert
-        order = insert(orders)
-        upsert = order.on_conflict_do_update(
-            index_elements=[orders.c.order_id],
-            set_={c.name: order.excluded[c.name] for c in orders.c if c.name != "order_id"},
-        )
+        self.market = MarketHistory(database)
+
+        def upsert(table: sa.Table) -> sa.Insert:
+            statement = insert(table)
+            return statement.on_conflict_do_update(
+                index_elements=list(table.primary_key),
+                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
+            )
+
         self._writings = (
-            _Writing(self._text(upsert, ORDER_COLUMNS), Changes.order_rows),
+            _Writing(self._text(upsert(orders), ORDER_COLUMNS), Changes.order_rows),
             _Writing(self._text(insert(fills), FILL_COLUMNS), Changes.fill_rows),
             _Writing(self._text(insert(transfers), TRANSFER_COLUMNS), Changes.transfer_rows),
+            _Writing(self._text(insert(trades), TRADE_COLUMNS), lambda c: c.market.trade_rows()),
+            _Writing(self._text(upsert(bars), BAR_COLUMNS), lambda c: c.market.bar_rows()),
+            _Writing(self._text(upsert(quotes), QUOTE_COLUMNS), lambda c: c.market.quote_rows()),
         )
 
     def _text(self, statement: sa.Insert, columns: tuple[str, ...]) -> str:

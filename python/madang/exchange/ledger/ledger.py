@@ -17,8 +17,10 @@ from typing import Final, NamedTuple, Protocol
 from madang.core import log
 from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
+from madang.exchange.feed.days import Days
 from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, collect
 from madang.exchange.ledger.history import History, OrderFilter
+from madang.exchange.ledger.market_changes import MarketRows, MarketTracker
 from madang.exchange.venue import snapshot as snapshots
 from madang.wire.batch import HEADER as BATCH_HEADER
 from madang.wire.events import (
@@ -69,6 +71,7 @@ class Ledger:
         changes_max: int = CHANGES_MAX,
     ) -> None:
         self.flow: Flow | None = None
+        self.market = MarketTracker(Days("UTC"))
         self._history = history
         self._state_dir = state_dir
         self._snapshot_every = snapshot_every
@@ -89,6 +92,7 @@ class Ledger:
         """Read how far SQL is; returns that sequence."""
         self._opened = await self._history.position()
         self._written = self._opened[0]
+        await self._history.market.load(self.market)
         self._changes.reach(*self._opened)
         self._writing.reach(*self._opened)
         return self._written
@@ -114,7 +118,10 @@ class Ledger:
             self._recent = RecentEvents(int.from_bytes(events[24:32], "little"))
             if sequence > self._written + 1:
                 self._log.error("history has a hole", after=self._written, before=sequence)
-        collect(events, self._changes if last > self._written else None, self._recent)
+        fresh = last > self._written
+        collect(events, self._changes if fresh else None, self._recent)
+        if fresh:
+            self.market.collect(events, self._changes.market)
         if last > self._changes.sequence:
             self._changes.reach(last, now_ns + count - 1)
         if len(self._changes) * 2 >= self._changes_max:
@@ -181,6 +188,10 @@ class Ledger:
         if self._recent is None:
             return event_id >= engine.statistics()["events"], []
         return self._recent.after(account, event_id, limit)
+
+    def unwritten_market(self) -> tuple[MarketRows, MarketRows]:
+        """Return the market's rows that SQL may not have yet, older ones first."""
+        return self._writing.market, self._changes.market
 
     def _unwritten(self, account: int, order_id: int) -> Order | None:
         return self._changes.order(account, order_id) or self._writing.order(account, order_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from madang.core import log
 from madang.core.errors import MadangError
 from madang.exchange import bootstrap
 from madang.exchange import engine as engines
+from madang.exchange.feed.days import Days
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
@@ -28,6 +29,8 @@ from madang.exchange.ledger.ledger import (
     Ledger,
     bodies,
 )
+from madang.exchange.ledger.market_changes import MarketTracker
+from madang.exchange.ledger.market_queries import MarketQueries, prune_for_ever
 from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.operator import Operator, read_directory
@@ -62,6 +65,10 @@ class QueryServer:
             "account": self._account,
             "events": self._events,
         }
+
+    def add(self, kinds: Mapping[str, Callable[[Query], Awaitable[Query]]]) -> None:
+        """Answer further kinds of questions."""
+        self._kinds.update(kinds)
 
     def on_requests(self, requests: list[Request]) -> None:
         """Queue questions; those over the limit are refused."""
@@ -201,7 +208,9 @@ async def main(process: Process) -> None:
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     committed = await _committed(bus)
     sql = await open_history(process.state_dir, settings.database, committed)
-    ledger = Ledger(History(sql), process.state_dir, settings.snapshot_every)
+    history = History(sql)
+    ledger = Ledger(history, process.state_dir, settings.snapshot_every)
+    ledger.market = MarketTracker(Days(options.timezone))
     follower = Follower(
         process.name,
         lambda: engines.create(options.engine),
@@ -210,6 +219,7 @@ async def main(process: Process) -> None:
         ledger.on_events,
     )
     ledger.flow = follower
+    ledger.market.depth = lambda instrument: follower.engine.depth(instrument, 1)
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
     try:
@@ -220,14 +230,18 @@ async def main(process: Process) -> None:
             await sql.dispose()
             set_aside(process.state_dir, cause.message)
         raise
-    server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
+    pruner = asyncio.create_task(prune_for_ever(history.market, follower, settings))
+    queries = QueryServer(ledger, follower)
+    queries.add(MarketQueries(ledger, history.market).kinds)
+    server = bus.serve("ledger.query", queries.on_requests)
     await _settle_pending(process, bus)
     process.ready()
     await follower.run_until(process.wait_stop())
     server.close()
-    writer.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await writer
+    for task in (writer, pruner):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     await follower.close()
     await ledger.write(follower.engine)
     await bus.close()

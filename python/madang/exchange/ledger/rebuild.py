@@ -81,6 +81,7 @@ async def _fill(state_dir: Path, new: Path, factory: EngineFactory, partial: boo
         await migrations.upgrade(sql, MIGRATIONS)
         history = History(sql)
         ledger = Ledger(history, state_dir, NO_SNAPSHOTS)
+        ledger.market.depth = lambda instrument: replica.depth(instrument, 1)
         await ledger.open()
         for place in walk:
             if place.header.sequence <= replica.sequence:
