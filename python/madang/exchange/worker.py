@@ -32,6 +32,7 @@ from madang.edge import (
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods, MarketHours
 from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.cookies import load_secret
@@ -96,6 +97,7 @@ class Worker:
             ClosingMethods(orders, ledger, self.replica),
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
+            CalendarMethods(hours),
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from madang.edge import Operation, Role, Route
-from madang.exchange.api import schemas
+from madang.exchange.api import schemas, schemas_account
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.assets import AssetMethods
+from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods
 from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.orders import OrderMethods
@@ -26,6 +27,7 @@ class Methods:
     closing: ClosingMethods
     assets: AssetMethods
     clock: ClockMethods
+    calendar: CalendarMethods
     session: WebSession
     symbols: WebSymbols
 
@@ -35,7 +37,7 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     return (
         *_order_routes(methods.orders),
         *_account_routes(methods.account, methods.closing),
-        *_market_routes(methods.assets, methods.clock),
+        *_market_routes(methods.assets, methods.clock, methods.calendar),
         *_web_routes(methods.session, methods.symbols),
     )
 
@@ -96,7 +98,9 @@ def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[R
     )  # fmt: skip
 
 
-def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ...]:
+def _market_routes(
+    assets: AssetMethods, clock: ClockMethods, calendar: CalendarMethods
+) -> tuple[Route, ...]:
     tags = ("market",)
     return (
         Route("GET", "/v2/assets", assets.list_all, Role.VIEWER, Operation(
@@ -107,6 +111,10 @@ def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ..
         )),
         Route("GET", "/v2/clock", clock.get, Role.VIEWER, Operation(
             "Return the market clock", tags, responses={200: schemas.MarketClock},
+        )),
+        Route("GET", "/v2/calendar", calendar.get, Role.VIEWER, Operation(
+            "List trading days", tags, query=schemas_account.CalendarQuery,
+            responses={200: list[schemas_account.CalendarDay]},
         )),
     )  # fmt: skip
 
