@@ -85,12 +85,12 @@ class Worker:
         self._login = Login(self.replica, settings.login, clock)
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
         self._market = MarketData(bus, self.hub)
-        self._trading = TradingStream(authenticator, self._events)
         self._page = PageStream(authenticator, self.replica, self._events, self._market)
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
         orders = OrderMethods(self.gateway, ledger, self.replica, self_trade)
+        self._trading = TradingStream(authenticator, self._events, orders)
         methods = Methods(
             orders,
             AccountMethods(ledger, self.replica),

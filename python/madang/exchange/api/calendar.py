@@ -80,8 +80,8 @@ def _date(name: str, text: str | msgspec.UnsetType, default: datetime.date) -> d
         return default
     day, rest = text[:DATE_CHARACTERS], text[DATE_CHARACTERS:]
     try:
-        if rest and rest[0] not in "Tt ":
+        if "W" in day or (rest and rest[0] not in "Tt "):
             raise ValueError
-        return datetime.datetime.strptime(day, "%Y-%m-%d").date()
+        return datetime.date.fromisoformat(day)
     except ValueError:
         raise invalid(f"invalid {name} {echo(text)}: use YYYY-MM-DD") from None

@@ -35,7 +35,7 @@ from madang.exchange.api.refusals import (
 from madang.exchange.api.render import order_json
 from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQuery
 from madang.exchange.api.times import parse_time
-from madang.exchange.directory import DirectoryReplica
+from madang.exchange.directory import Directory, DirectoryReplica
 from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 from madang.wire.commands import encode_cancel, encode_new_order, encode_replace
@@ -69,13 +69,21 @@ class OrderMethods:
         self._replica = replica
         self._self_trade = self_trade
 
+    @property
+    def directory(self) -> Directory:
+        """Return what orders are rendered with."""
+        return self._replica.directory
+
     async def create(self, request: Request) -> Response:
         """POST /v2/orders."""
-        body = request.json(OrderBody)
+        return self._order_response(await self.place_body(caller(request), request.json(OrderBody)))
+
+    async def place_body(self, account: int, body: OrderBody) -> Order:
+        """Return the order that a client's body asks for, once accepted; raises ApiError."""
         order = read_order(body, self._replica.directory)
         if not body.self_trade_prevention:
             order.terms.self_trade = self._self_trade
-        return self._order_response(await self.place(caller(request), order))
+        return await self.place(account, order)
 
     async def place(self, account: int, order: NewOrder) -> Order:
         """Return an accepted order as it stands after the command; raises ApiError."""
@@ -98,7 +106,7 @@ class OrderMethods:
     async def get(self, request: Request) -> Response:
         """GET /v2/orders/{order_id}."""
         request.query_as(OrderQuery)
-        order = await self._find(caller(request), order_number(request))
+        order = await self._find(caller(request), order_number(request.parameters["order_id"]))
         return self._order_response(order)
 
     async def get_by_client_order_id(self, request: Request) -> Response:
@@ -111,8 +119,14 @@ class OrderMethods:
 
     async def replace(self, request: Request) -> Response:
         """PATCH /v2/orders/{order_id}."""
-        account = caller(request)
-        replacement = read_replacement(order_number(request), request.json(ReplaceBody))
+        order = await self.replace_body(
+            caller(request), request.parameters["order_id"], request.json(ReplaceBody)
+        )
+        return self._order_response(order)
+
+    async def replace_body(self, account: int, order_id: str, body: ReplaceBody) -> Order:
+        """Return the order that takes the place of another; raises ApiError."""
+        replacement = read_replacement(order_number(order_id), body)
         terms = replacement.terms
         if terms.quantity % QUANTITY_SCALE or terms.time_in_force == TimeInForce.GTC:
             _check_fractional(
@@ -127,19 +141,23 @@ class OrderMethods:
             raise refusal(
                 result, await self._asked(account, terms.order_id, replacement.asked, result)
             )
-        return self._order_response(await self._order_of(account, result))
+        return await self._order_of(account, result)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /v2/orders/{order_id}."""
-        account = caller(request)
-        number = order_number(request)
+        await self.cancel_order(caller(request), request.parameters["order_id"])
+        return _NO_CONTENT
+
+    async def cancel_order(self, account: int, order_id: str) -> Order:
+        """Return an order that was live and is canceled; raises ApiError."""
+        number = order_number(order_id)
         result = await self._submit(encode_cancel(account, new_request_id(), number))
         if result.reason == Reason.UNKNOWN_ORDER:
             await self._find(account, number)
             raise unprocessable("order is not cancelable")
         if result.reason != Reason.OK:
             raise refusal(result, Asked())
-        return _NO_CONTENT
+        return await self._order_of(account, result)
 
     async def cancel_all(self, request: Request) -> Response:
         """DELETE /v2/orders: 207 with the outcome of each open order."""
@@ -236,9 +254,9 @@ def caller(request: Request) -> int:
     return request.principal.account
 
 
-def order_number(request: Request) -> int:
-    """Return the number behind the order id of the path; 404 where it is none of ours."""
-    number = from_uuid(Kind.ORDER, request.parameters["order_id"])
+def order_number(order_id: str) -> int:
+    """Return the number behind an order's id; 404 where it is none of ours."""
+    number = from_uuid(Kind.ORDER, order_id)
     if number is None or number > ORDER_NUMBER_MAX:
         raise not_found("order not found")
     return number
