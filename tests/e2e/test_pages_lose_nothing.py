@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +14,7 @@ EACH = 10
 
 
 @pytest.fixture(scope="module")
-def venue(tmp_path_factory: pytest.TempPathFactory) -> Venue:
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
     with running_venue(tmp_path_factory.mktemp("venue"), "ann") as running:
         yield running
 

@@ -32,7 +32,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file; madang.toml if it is here.")
 ]
 StateOption = Annotated[
-    str | None, typer.Option("--state", help="State folder, instead of [cluster] state_dir.")
+    str | None, typer.Option("--state", help="State folder, instead of state_dir in madang.toml.")
 ]
 
 
@@ -103,10 +103,11 @@ def _workers(text: str | None) -> int | str | None:
 
 def add_market_commands() -> None:
     """Add the commands that speak with the venue."""
-    from madang.cli import account_commands, venue_commands
+    from madang.cli import account_commands, ledger_commands, venue_commands
 
     app.add_typer(venue_commands.app, name="venue")
     app.add_typer(account_commands.app, name="account")
+    app.add_typer(ledger_commands.app, name="ledger")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from madang.cli.settings import FILE, load, runtime_dir
 from madang.core.errors import MadangError
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.operator import Operator
+from madang.exchange.venue.recovery import LOG_FOLDER
 
 Answer = TypeVar("Answer")
 WAIT_MS = 3_000
@@ -23,6 +24,10 @@ class NotRunningError(MadangError):
     """No venue runs on this state folder."""
 
 
+class NoMarketError(MadangError):
+    """A state folder without a log."""
+
+
 def state_folder(state: str | None) -> Path:
     """Return the state folder that a command means: the flag, madang.toml, or the demo's here."""
     if state:
@@ -30,6 +35,14 @@ def state_folder(state: str | None) -> Path:
     if Path(FILE).exists():
         return load(Path(FILE), os.environ, {}).state_dir
     return Path(DEMO_STATE).absolute()
+
+
+def market_folder(state: str | None) -> Path:
+    """Return the state folder that a command means, which must hold a log."""
+    folder = state_folder(state)
+    if not (folder / LOG_FOLDER).is_dir():
+        raise NoMarketError(f"{folder}: no market here (there is no log)", folder=str(folder))
+    return folder
 
 
 async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:

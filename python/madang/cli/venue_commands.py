@@ -19,7 +19,6 @@ from madang.exchange.ledger.copy import copy_history
 from madang.exchange.operator import read_directory
 from madang.exchange.venue import backup as copies
 from madang.exchange.venue import maintenance
-from madang.exchange.venue.recovery import LOG_FOLDER
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.codes import Session
 from madang.wire.commands import InstrumentTerms
@@ -113,18 +112,10 @@ def _committed(state: str | None) -> int | None:
         return None
 
 
-def _market(state: str | None) -> Path:
-    """Return the state folder, which must hold a log."""
-    folder = session.state_folder(state)
-    if not (folder / LOG_FOLDER).is_dir():
-        raise UsageError(f"{folder}: no market here (there is no log)", folder=str(folder))
-    return folder
-
-
 @app.command()
 def verify(state: StateOption = None) -> None:
     """Replay the whole log, recompute every balance, compare every snapshot."""
-    report = maintenance.verify(_market(state), committed=_committed(state))
+    report = maintenance.verify(session.market_folder(state), committed=_committed(state))
     for name, value in msgspec.to_builtins(report).items():
         typer.echo(f"{name.replace('_', ' '):<20} {value}")
 
@@ -136,7 +127,7 @@ def inspect(
     state: StateOption = None,
 ) -> None:
     """Print the log's commands, one JSON object a line."""
-    folder = _market(state)
+    folder = session.market_folder(state)
     for row in maintenance.inspect(folder, after, limit, _committed(state)):
         typer.echo(msgspec.json.encode(row).decode())
 
@@ -147,7 +138,7 @@ def backup(
     state: StateOption = None,
 ) -> None:
     """Copy log, snapshots and history, also while the venue runs."""
-    folder = _market(state)
+    folder = session.market_folder(state)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent) as aside:
         has_history = copy_history(folder, Path(aside))
         manifest = copies.backup(folder, target, _committed(state))

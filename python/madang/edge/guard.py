@@ -33,7 +33,7 @@ def check_cross_site(request: Request, settings: EdgeSettings) -> None:
     principal = request.principal
     if principal is None or not principal.by_cookie or request.method in _SAFE_METHODS:
         return
-    expected = request.cookie(settings.csrf_cookie) or ""
+    expected = principal.csrf or request.cookie(settings.csrf_cookie) or ""
     given = request.headers.get("x-csrf-token") or ""
     if not expected or not hmac.compare_digest(expected.encode(), given.encode()):
         raise ApiError(403, "X-CSRF-Token does not match the cookie")

@@ -32,13 +32,14 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls."""
+    """Who calls; `csrf` is the token that unsafe methods by cookie must bring, if it is known."""
 
     account: int
     role: Role
     key_id: str
     by_cookie: bool
     data: object = None
+    csrf: str = ""
 
 
 class Headers:

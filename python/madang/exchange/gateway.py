@@ -44,6 +44,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_pause_ms: int = 20
     request_commands_max: int = 512
     waiting_max: int = 20_000
+    requests_max: int = 2
+    """Requests under way at a time: what comes meanwhile goes together in the next."""
 
 
 class Try(Enum):
@@ -119,7 +121,7 @@ class OrderGateway:
         if self._under_way >= self._settings.waiting_max:
             raise VenueUnavailable(f"{self._settings.waiting_max} commands are under way")
         loop = asyncio.get_running_loop()
-        if not self._gathered:
+        if not self._gathered and len(self._tasks) < self._settings.requests_max:
             loop.call_soon(self._flush)
         waiting = _Waiting(command, loop.create_future())
         self._gathered.append(waiting)
@@ -127,13 +129,17 @@ class OrderGateway:
         return await waiting.outcome
 
     def _flush(self) -> None:
-        """Send what this tick has gathered."""
+        """Send what has been gathered, as far as requests may be under way."""
         most = self._settings.request_commands_max
-        while self._gathered:
+        while self._gathered and len(self._tasks) < self._settings.requests_max:
             some = [self._gathered.popleft() for _ in range(min(most, len(self._gathered)))]
             task = asyncio.get_running_loop().create_task(self._carry(some))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._on_carried)
+
+    def _on_carried(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._flush()
 
     async def _carry(self, some: list[_Waiting]) -> None:
         try:
@@ -187,10 +193,10 @@ class OrderGateway:
         """Take no more; wait for what is under way (at most `resend_ms` and one try)."""
         self._closed = True
         while self._gathered or self._tasks:
-            if self._gathered:
-                await asyncio.sleep(0)
+            if self._tasks:
+                await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
             else:
-                await asyncio.wait(set(self._tasks))
+                await asyncio.sleep(0)
 
 
 def _fail(some: list[_Waiting], error: GatewayError) -> None:

@@ -132,6 +132,13 @@ def test_unsafe_methods_by_cookie_need_the_token(
         assert (error.status, allowed) == (403, False)  # noqa: PT017
 
 
+def test_a_token_that_is_known_counts_more_than_the_cookie_that_came_with_it() -> None:
+    asked = request("POST", cookie="madang_csrf=mine", x_csrf_token="mine")
+    asked.principal = Principal(1, Role.TRADER, "k", by_cookie=True, csrf="the session's")
+    with pytest.raises(ApiError, match="X-CSRF-Token"):
+        check_cross_site(asked, EdgeSettings())
+
+
 @pytest.mark.parametrize(
     ("headers", "by_cookie", "allowed"),
     [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madang.core.errors import SettingsError
 from madang.exchange.api.clock import MarketHours, changes
 from madang.exchange.api.cookies import (
     SessionClaim,
@@ -108,3 +109,9 @@ def test_a_market_without_hours_is_always_open_and_its_days_end_at_midnight() ->
     now = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
     midnight = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
     assert changes(MarketHours(), now) == (True, midnight, midnight)
+
+
+def test_a_damaged_secret_is_named(tmp_path: Path) -> None:
+    (tmp_path / "session.key").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"session\.key.*delete the file"):
+        load_secret(tmp_path)

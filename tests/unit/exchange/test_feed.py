@@ -6,90 +6,46 @@ from madang.core.ids import new_request_id
 from madang.exchange.engine.python import PythonEngine
 from madang.exchange.feed.market import LEVELS, Market
 from madang.wire import commands
-from madang.wire.batch import encode_batch
 from madang.wire.codes import (
-    CASH_SCALE,
     PRICE_SCALE,
     QUANTITY_SCALE,
-    OrderType,
     Session,
     Side,
-    TimeInForce,
 )
 from madang.wire.events import EventKind, parse_trade, split_records
+from tests.support.followed import PRICE, FollowedEngine
 
-PRICE = 50 * PRICE_SCALE
 CENT = PRICE_SCALE // 100
 
 
-class Followed:
-    """An engine with one instrument and two accounts, and the market that follows it."""
+class Followed(FollowedEngine):
+    """An engine followed by the market of a feed."""
 
     def __init__(self) -> None:
-        self.engine = PythonEngine()
         self.market = Market()
-        self._orders = 0
-        self.apply(
-            commands.encode_set_instrument(new_request_id(), commands.InstrumentTerms(b"KIM")),
-            *(commands.encode_create_account(new_request_id(), name) for name in (b"a", b"b")),
-            *(
-                commands.encode_transfer(number, new_request_id(), instrument, amount)
-                for number in (1, 2)
-                for instrument, amount in (
-                    (0, 100_000 * CASH_SCALE),
-                    (1, 1_000 * QUANTITY_SCALE),
-                )
-            ),
-        )
-
-    def apply(self, *records: bytes) -> None:
-        """Log and apply commands as one batch."""
-        batch = encode_batch(
-            b"".join(records),
-            len(records),
-            term=1,
-            sequence=self.engine.sequence + 1,
-            now_ns=self.engine.now_ns + 1,
-            rules_version=1,
-        )
-        self.events = self.engine.apply(batch)
-        self.market.on_events(self.events)
-
-    def order(self, account: int, side: Side, shares: int, price: int) -> None:
-        """Send a limit order."""
-        self._orders += 1
-        terms = commands.OrderTerms(
-            instrument=1,
-            side=side,
-            type=OrderType.LIMIT,
-            time_in_force=TimeInForce.DAY,
-            quantity=shares * QUANTITY_SCALE,
-            limit_price=price,
-        )
-        text = b"order-%d" % self._orders
-        self.apply(commands.encode_new_order(account, new_request_id(), terms, text))
+        super().__init__(lambda _, events: self.market.on_events(events))
 
 
 def test_a_book_is_published_when_it_changed_and_only_then() -> None:
     followed = Followed()
     followed.market.take_books(followed.engine)
-    followed.order(1, Side.SELL, 3, PRICE + CENT)
-    followed.order(2, Side.BUY, 2, PRICE)
+    followed.order(1, Side.SELL, 3, price=PRICE + CENT)
+    followed.order(2, Side.BUY, 2, price=PRICE)
     (book,) = followed.market.take_books(followed.engine)
     assert book["bids"] == [(PRICE, 2 * QUANTITY_SCALE)]
     assert book["asks"] == [(PRICE + CENT, 3 * QUANTITY_SCALE)]
     assert book["session"] == "open"
     for level in range(LEVELS):
-        followed.order(2, Side.BUY, 1, PRICE - (level + 1) * CENT)
+        followed.order(2, Side.BUY, 1, price=PRICE - (level + 1) * CENT)
     assert len(followed.market.take_books(followed.engine)) == 1
-    followed.order(2, Side.BUY, 1, PRICE - 50 * CENT)
+    followed.order(2, Side.BUY, 1, price=PRICE - 50 * CENT)
     assert followed.market.take_books(followed.engine) == [], "below the levels shown"
 
 
 def test_trades_are_told_once_and_remembered() -> None:
     followed = Followed()
-    followed.order(1, Side.SELL, 3, PRICE)
-    followed.order(2, Side.BUY, 2, PRICE)
+    followed.order(1, Side.SELL, 3, price=PRICE)
+    followed.order(2, Side.BUY, 2, price=PRICE)
     ((number, ticks),) = followed.market.take_trades().items()
     assert [(t.price, t.quantity, t.aggressor) for t in ticks] == [
         (PRICE, 2 * QUANTITY_SCALE, Side.BUY)

@@ -10,72 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from madang.core.ids import new_request_id
-from madang.exchange.engine.python import PythonEngine
 from madang.exchange.ledger.changes import Liquidity, RecentEvents
 from madang.exchange.ledger.history import History, HistoryConflictError, OrderFilter
-from madang.exchange.ledger.ledger import Ledger
-from madang.exchange.ledger.process import MIGRATIONS
+from madang.exchange.ledger.ledger import HistoryForkedError, Ledger
+from madang.exchange.ledger.opening import MIGRATIONS
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.snapshot import FOLDER, list_snapshots
 from madang.store import database, migrations
-from madang.wire import commands
-from madang.wire.batch import encode_batch
 from madang.wire.codes import (
-    CASH_SCALE,
-    PRICE_SCALE,
-    QUANTITY_SCALE,
-    OrderType,
     Side,
     Status,
-    TimeInForce,
 )
 from madang.wire.events import EventKind, OrderUpdate, parse_order_update, split_records
-
-PRICE = 50 * PRICE_SCALE
-SHARE = QUANTITY_SCALE
+from tests.support.followed import FollowedEngine
 
 
-class Market:
-    """An engine with two funded accounts and one instrument, followed by a ledger."""
+class Market(FollowedEngine):
+    """An engine followed by a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.engine = PythonEngine()
-        self.ledger = ledger
-        self.apply(
-            commands.encode_set_instrument(new_request_id(), commands.InstrumentTerms(b"KIM")),
-            *(commands.encode_create_account(new_request_id(), name) for name in (b"a", b"b")),
-            *(
-                commands.encode_transfer(number, new_request_id(), instrument, amount)
-                for number in (1, 2)
-                for instrument, amount in ((0, 10_000 * CASH_SCALE), (1, 100 * SHARE))
-            ),
-        )
-
-    def apply(self, *records: bytes) -> None:
-        """Log and apply commands as one batch."""
-        batch = encode_batch(
-            b"".join(records),
-            len(records),
-            term=1,
-            sequence=self.engine.sequence + 1,
-            now_ns=self.engine.now_ns + 1,
-            rules_version=1,
-        )
-        self.events = self.engine.apply(batch)
-        self.ledger.on_events(batch, self.events)
-
-    def order(self, account: int, side: Side, shares: int, client_order_id: bytes) -> None:
-        """Send a limit order at PRICE."""
-        terms = commands.OrderTerms(
-            instrument=1,
-            side=side,
-            type=OrderType.LIMIT,
-            time_in_force=TimeInForce.DAY,
-            quantity=shares * SHARE,
-            limit_price=PRICE,
-        )
-        self.apply(commands.encode_new_order(account, new_request_id(), terms, client_order_id))
+        super().__init__(ledger.on_events)
 
 
 def with_ledger(tmp_path: Path, work: Callable[[Ledger, History], Awaitable[None]]) -> None:
@@ -152,6 +106,21 @@ def test_rows_and_progress_are_written_together_and_once(tmp_path: Path) -> None
         stale_market.order(1, Side.SELL, 5, b"sell")
         with pytest.raises(HistoryConflictError):
             await stale.write(stale_market.engine)
+
+    with_ledger(tmp_path, work)
+
+
+def test_a_history_of_a_command_that_the_log_has_no_more_is_noticed(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, history: History) -> None:
+        first = Market(ledger)
+        first.order(1, Side.SELL, 5, b"lost with the log's last record")
+        await ledger.write(first.engine)
+        again = Ledger(history, tmp_path, snapshot_every=1)
+        await again.open()
+        later = Market(again)
+        later.skip_time()
+        with pytest.raises(HistoryForkedError):
+            later.order(2, Side.BUY, 5, b"given the same number")
 
     with_ledger(tmp_path, work)
 

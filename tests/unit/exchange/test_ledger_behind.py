@@ -15,7 +15,7 @@ from madang.exchange.engine.python import PythonEngine
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History
 from madang.exchange.ledger.ledger import Ledger
-from madang.exchange.ledger.process import MIGRATIONS
+from madang.exchange.ledger.opening import MIGRATIONS
 from madang.exchange.venue import process as venue_role
 from madang.exchange.venue.follower import Follower
 from madang.store import database, migrations

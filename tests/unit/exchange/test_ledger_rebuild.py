@@ -64,7 +64,7 @@ def test_a_file_is_replaced_by_what_the_log_says(tmp_path: Path) -> None:
     assert (rebuilt.first_sequence, rebuilt.last_sequence) == (1, venue.engine.sequence)
     assert (rebuilt.orders, rebuilt.fills, rebuilt.transfers) == (2 * PAIRS, 2 * PAIRS, 4)
     found = tables(tmp_path / "ledger.db")
-    assert found["progress"] == [(1, venue.engine.sequence)]
+    assert found["progress"] == [(1, venue.engine.sequence, venue.engine.now_ns)]
     assert len(found["orders"]) == 2 * PAIRS
     assert not list(tmp_path.glob("ledger.db?*"))
 

@@ -18,6 +18,7 @@ from madang.edge import ApiError, Principal, Request, Role
 from madang.exchange.api.cookies import (
     SESSION_COOKIE,
     SessionClaim,
+    csrf_token,
     password_tag,
     read_session,
 )
@@ -83,7 +84,8 @@ class ExchangeAuthenticator:
         claim = read_session(self._secret, value, self._clock.now_ns() // 1_000_000_000)
         if claim is None or not self.session_holds(claim):
             return None
-        return Principal(claim.account, self.role(claim.account), "", by_cookie=True, data=claim)
+        role, token = self.role(claim.account), csrf_token(self._secret, value)
+        return Principal(claim.account, role, "", by_cookie=True, data=claim, csrf=token)
 
     def session_holds(self, claim: SessionClaim) -> bool:
         """Tell whether a session is in time, its account active and its password unchanged."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from madang.core.ids import Kind, to_uuid
 from madang.edge import ApiError, Request, Response
@@ -95,12 +96,12 @@ class ClosingMethods:
 
 def closing_quantity(position: Position, instrument: Instrument, query: schemas.CloseQuery) -> int:
     """Return how much to sell: `qty`, or `percentage` of the position down to the lot, or all."""
-    if query.qty and query.percentage:
+    if query.qty is not UNSET and query.percentage is not UNSET:
         raise invalid("only one of qty or percentage is accepted")
     try:
-        if query.qty:
+        if query.qty is not UNSET:
             return parse_units(query.qty, QUANTITY_DECIMALS, QUANTITY_MAX)
-        if query.percentage:
+        if query.percentage is not UNSET:
             share = parse_units(query.percentage, QUANTITY_DECIMALS, WHOLE)
             quantity = position.quantity * share // WHOLE
             quantity -= quantity % instrument.lot

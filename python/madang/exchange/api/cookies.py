@@ -14,6 +14,8 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from madang.core.errors import SettingsError
+
 SESSION_COOKIE: Final = "madang_session"
 CSRF_COOKIE: Final = "madang_csrf"
 SESSION_SECONDS: Final = 12 * 3_600
@@ -77,5 +79,6 @@ def load_secret(state_dir: Path) -> bytes:
             os.link(fresh, path)
         fresh.unlink()
     secret = path.read_bytes()
-    assert len(secret) == SECRET_BYTES, f"{path} is damaged: delete it to end all sessions"
+    if len(secret) != SECRET_BYTES:
+        raise SettingsError(str(path), "secret", "is damaged: delete the file to end all sessions")
     return secret

@@ -81,12 +81,15 @@ class OrderMethods:
     async def place_body(self, account: int, body: OrderBody) -> Order:
         """Return the order that a client's body asks for, once accepted; raises ApiError."""
         order = read_order(body, self._replica.directory)
-        if not body.self_trade_prevention:
-            order.terms.self_trade = self._self_trade
-        return await self.place(account, order)
+        return await self.place(account, order, bool(body.self_trade_prevention))
 
-    async def place(self, account: int, order: NewOrder) -> Order:
-        """Return an accepted order as it stands after the command; raises ApiError."""
+    async def place(self, account: int, order: NewOrder, names_mode: bool = False) -> Order:
+        """Return an accepted order as it stands after the command; raises ApiError.
+
+        An order that names no mode of self-trade prevention gets the venue's.
+        """
+        if not names_mode:
+            order.terms.self_trade = self._self_trade
         command = encode_new_order(account, new_request_id(), order.terms, order.client_order_id)
         result = await self._submit(command)
         if result.reason != Reason.OK:

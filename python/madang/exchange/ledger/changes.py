@@ -78,10 +78,11 @@ class Liquidity(IntEnum):
 
 
 class Changes:
-    """Rows waiting to be written, up to log sequence `sequence`."""
+    """Rows waiting to be written, up to command `sequence` and its time `now_ns`."""
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, now_ns: int = 0) -> None:
         self.sequence = sequence
+        self.now_ns = now_ns
         self.orders: dict[int, dict[int, bytes]] = {}  # by account, then order
         self.fills: list[tuple[bytes, int]] = []  # with the side that took
         self.transfers: list[bytes] = []
@@ -89,6 +90,14 @@ class Changes:
 
     def __len__(self) -> int:
         return self.order_count + len(self.fills) + len(self.transfers)
+
+    def reach(self, sequence: int, now_ns: int) -> None:
+        """Note that everything up to this command is in."""
+        self.sequence, self.now_ns = sequence, now_ns
+
+    def following(self) -> Changes:
+        """Return an empty set that goes on where this one ends."""
+        return Changes(self.sequence, self.now_ns)
 
     def order(self, account: int, order_id: int) -> Order | None:
         """Return an order that changed, as it last stood."""

@@ -96,8 +96,14 @@ class History:
 
     async def sequence(self) -> int:
         """Return the last log sequence whose rows are in."""
+        return (await self.position())[0]
+
+    async def position(self) -> tuple[int, int]:
+        """Return the last command whose rows are in: its sequence and its time."""
         async with self._database.connect() as connection:
-            return int((await connection.execute(sa.select(progress.c.sequence))).scalar_one())
+            row = await connection.execute(sa.select(progress.c.sequence, progress.c.now_ns))
+            sequence, now_ns = row.one()
+            return int(sequence), int(now_ns)
 
     async def counts(self) -> tuple[int, int, int]:
         """Return how many orders, fills and transfers are in."""
@@ -118,7 +124,7 @@ class History:
             moved = await connection.execute(
                 sa.update(progress)
                 .where(progress.c.sequence == previous)
-                .values(sequence=changes.sequence)
+                .values(sequence=changes.sequence, now_ns=changes.now_ns)
             )
             if moved.rowcount != 1:
                 raise HistoryConflictError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from madang.core import log
+from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
 from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, collect
 from madang.exchange.ledger.history import History, OrderFilter
@@ -34,6 +35,10 @@ WRITE_INTERVAL_BUSY_S: Final = 1.0
 BUSY_ROWS: Final = 500
 """A write of so many rows makes the next interval the longer one."""
 WRITE_RETRY_S: Final = 1.0
+
+
+class HistoryForkedError(MadangError):
+    """The history holds a command that the log lost and has since given to another."""
 
 
 class Flow(Protocol):
@@ -69,6 +74,7 @@ class Ledger:
         self._snapshot_every = snapshot_every
         self._changes_max = changes_max
         self._written = 0
+        self._opened = (0, 0)
         self._snapshot_at = 0
         self._changes = Changes(0)
         self._writing = Changes(0)
@@ -81,8 +87,10 @@ class Ledger:
 
     async def open(self) -> int:
         """Read how far SQL is; returns that sequence."""
-        self._written = await self._history.sequence()
-        self._changes.sequence = self._writing.sequence = self._written
+        self._opened = await self._history.position()
+        self._written = self._opened[0]
+        self._changes.reach(*self._opened)
+        self._writing.reach(*self._opened)
         return self._written
 
     @property
@@ -96,15 +104,19 @@ class Ledger:
         return len(self._changes) + len(self._writing)
 
     def on_events(self, batch: bytes, events: bytes) -> None:
-        """Take the events of one applied batch."""
-        _, _, _, _, _, sequence, _, count, _ = BATCH_HEADER.unpack_from(batch)
+        """Take the events of one applied batch; raises HistoryForkedError."""
+        _, _, _, _, _, sequence, now_ns, count, _ = BATCH_HEADER.unpack_from(batch)
         last = sequence + count - 1
+        opened, opened_ns = self._opened
+        if sequence <= opened <= last and now_ns + opened - sequence != opened_ns:
+            raise HistoryForkedError(f"the log's command {opened} is not the history's")
         if self._recent is None:
             self._recent = RecentEvents(int.from_bytes(events[24:32], "little"))
             if sequence > self._written + 1:
                 self._log.error("history has a hole", after=self._written, before=sequence)
         collect(events, self._changes if last > self._written else None, self._recent)
-        self._changes.sequence = max(self._changes.sequence, last)
+        if last > self._changes.sequence:
+            self._changes.reach(last, now_ns + count - 1)
         if len(self._changes) * 2 >= self._changes_max:
             self._crowded.set()
         if self.full() and not self._paused and self.flow is not None:
@@ -129,14 +141,14 @@ class Ledger:
         An error leaves both waiting for the next call.
         """
         if not len(self._writing):
-            self._writing, self._changes = self._changes, Changes(self._changes.sequence)
+            self._writing, self._changes = self._changes, self._changes.following()
             self._crowded.clear()
             self._take_snapshot(engine)
         self._last_rows = len(self._writing)
         if self._writing.sequence > self._written:
             await self._history.write(self._writing, self._written)
             self._written = self._writing.sequence
-        self._writing = Changes(self._written)
+        self._writing = self._writing.following()
         if self._paused and not self.full() and self.flow is not None:
             self._paused = False
             self.flow.resume()

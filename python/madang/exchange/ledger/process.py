@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,13 +24,15 @@ from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
+    HistoryForkedError,
     Ledger,
     bodies,
 )
+from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.operator import Operator, read_directory
-from madang.exchange.venue.follower import Follower
-from madang.store import database, migrations
+from madang.exchange.venue.follower import Follower, FollowerError
+from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.events import (
     ACCOUNT_BODY,
     INSTRUMENT_BODY,
@@ -42,7 +43,6 @@ from madang.wire.events import (
 ANSWER_TIMEOUT_MS = 5_000
 WAITING_MAX = 10_000
 ORDERS_MAX = 500
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 Query = dict[str, Any]
 
@@ -186,14 +186,21 @@ async def _settle_pending(process: Process, bus: Bus) -> None:
         await gateway.close()
 
 
+async def _committed(bus: Bus) -> int:
+    """Wait for a venue and return how far it has committed."""
+    while True:
+        await bus.wait_for_server(COMMITTED, ANSWER_TIMEOUT_MS)
+        with contextlib.suppress(BusError):
+            return int(NOTICE.unpack(await bus.request(COMMITTED, b"", ANSWER_TIMEOUT_MS))[1])
+
+
 async def main(process: Process) -> None:
     """Run the ledger until the cluster stops it."""
     options = msgspec.convert(dict(process.options), LedgerOptions)
     settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
-    url = settings.database or database.sqlite_url(process.state_dir / "ledger.db")
-    sql = database.open_database(url, rebuildable=True)
-    await migrations.upgrade(sql, MIGRATIONS)
+    committed = await _committed(bus)
+    sql = await open_history(process.state_dir, settings.database, committed)
     ledger = Ledger(History(sql), process.state_dir, settings.snapshot_every)
     follower = Follower(
         process.name,
@@ -205,7 +212,14 @@ async def main(process: Process) -> None:
     ledger.flow = follower
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
-    await follower.start(newest_snapshot=written)
+    try:
+        await follower.start(newest_snapshot=written)
+    except FollowerError:
+        cause = follower.failed.exception() if follower.failed.done() else None
+        if isinstance(cause, HistoryForkedError) and not settings.database:
+            await sql.dispose()
+            set_aside(process.state_dir, cause.message)
+        raise
     server = bus.serve("ledger.query", QueryServer(ledger, follower).on_requests)
     await _settle_pending(process, bus)
     process.ready()

@@ -21,6 +21,7 @@ from madang.exchange.engine.port import Engine
 from madang.exchange.ledger.copy import FILE
 from madang.exchange.ledger.history import History
 from madang.exchange.ledger.ledger import Ledger
+from madang.exchange.ledger.opening import MIGRATIONS
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.errors import SnapshotDamaged
 from madang.exchange.venue.process import LEASE
@@ -31,7 +32,6 @@ from madang.exchange.venue.snapshot import newest_snapshots, restore_snapshot
 from madang.exchange.venue.walk import Walk
 from madang.store import database, migrations
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
 WRITE_ROWS: Final = 50_000
 NO_SNAPSHOTS: Final = 2**63
 

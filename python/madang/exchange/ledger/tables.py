@@ -1,8 +1,9 @@
 """The ledger's tables as SQLAlchemy sees them; `migrations/` makes them.
 
 Integers in the venue's units. `orders` holds every order once, as it last stood; `fills` has one
-row per side of a trade; `progress.sequence` is the last log sequence whose rows are in, written in
-the same transaction as the rows. Columns stand in the order in which `Changes` gives its rows.
+row per side of a trade; `progress` holds the last log sequence whose rows are in and that command's
+time, written in the same transaction as the rows. Columns stand in the order in which `Changes`
+gives its rows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ progress = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("sequence", sa.BigInteger),
+    sa.Column("now_ns", sa.BigInteger),
 )
 
 

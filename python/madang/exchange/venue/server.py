@@ -30,6 +30,7 @@ NOTICES = "venue.notices"
 DIRECTORY = "venue.directory"
 DIRECTORY_CHANGED = "venue.directory.changed"
 NOTICE = struct.Struct("<QQ")
+NOTICE_INTERVAL_S = 0.005
 
 
 def events_subject(account: int) -> str:
@@ -65,6 +66,8 @@ class VenueServer:
         self.failed: asyncio.Future[None] = self._loop.create_future()
         self._drained: asyncio.Future[None] | None = None
         self._pump_asked = False
+        self._notice_asked: asyncio.TimerHandle | None = None
+        self._noticed_s = 0.0
         self._preparing: asyncio.Task[None] | None = None
         self._subscriptions: list[Subscription] = []
         self._term = 0
@@ -186,9 +189,24 @@ class VenueServer:
             changed += [instruments[at : at + size] for _, at, size in split_records(instruments)]
         for message in messages(changed):
             publish(DIRECTORY_CHANGED, message)
-        self._publish_notice()
+        self._notice()
+
+    def _notice(self) -> None:
+        """Tell followers how far the log is: at once when it was quiet, else at the set pace.
+
+        Each notice wakes every follower up, and the newest says all; who must know sooner asks.
+        """
+        if self._notice_asked is not None:
+            return
+        wait_s = self._noticed_s + NOTICE_INTERVAL_S - self._loop.time()
+        if wait_s <= 0:
+            self._publish_notice()
+        else:
+            self._notice_asked = self._loop.call_later(wait_s, self._publish_notice)
 
     def _publish_notice(self) -> None:
+        self._notice_asked = None
+        self._noticed_s = self._loop.time()
         self._bus.publish(NOTICES, NOTICE.pack(self._term, self._engine.sequence))
 
     def _on_committed(self, requests: list[Request]) -> None:
@@ -216,6 +234,9 @@ class VenueServer:
                 return_when=asyncio.FIRST_COMPLETED,
             )
         self._sequencer.refuse_waiting("the venue is stopping")
+        if self._notice_asked is not None:
+            self._notice_asked.cancel()
+            self._publish_notice()
         await self._committer.close()
         if self._preparing is not None:
             await asyncio.wait([self._preparing])

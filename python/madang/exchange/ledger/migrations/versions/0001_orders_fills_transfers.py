@@ -16,8 +16,9 @@ def upgrade() -> None:
         "progress",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("now_ns", sa.BigInteger, nullable=False),
     )
-    op.execute(sa.text("INSERT INTO progress (id, sequence) VALUES (1, 0)"))
+    op.execute(sa.text("INSERT INTO progress (id, sequence, now_ns) VALUES (1, 0, 0)"))
     op.create_table(
         "orders",
         sa.Column("order_id", KEY, primary_key=True, autoincrement=False),
