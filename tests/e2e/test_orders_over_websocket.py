@@ -18,7 +18,7 @@ from tests.support.venue_fixture import Venue, running_venue
 LIMIT_S = 20.0
 PIPELINED = 400
 VECTORS = Path(__file__).parent.parent / "vectors" / "trading_stream.json"
-BID = {
+BID: dict[str, Any] = {
     "symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day",
     "qty": "1", "limit_price": 60.5,
 }  # fmt: skip
@@ -104,7 +104,7 @@ def path(answer: dict[str, Any]) -> str:
         {"notional": "5"}, {"order_class": "bracket"}, {"qty": "0.5", "time_in_force": "gtc"},
     ],
 )  # fmt: skip
-def test_refusals_are_those_of_http(venue: Venue, fields: dict[str, object]) -> None:
+def test_refusals_are_those_of_http(venue: Venue, fields: dict[str, Any]) -> None:
     asked = {**BID, **fields}
     over_http = venue.call("poor", "POST", "/v2/orders", asked)
     with signed_in(venue, "poor") as socket:

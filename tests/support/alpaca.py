@@ -18,18 +18,23 @@ with warnings.catch_warnings():
         TimeInForce,
     )
     from alpaca.trading.models import (
+        AccountConfiguration,
         Asset,
+        Calendar,
         Clock,
         ClosePositionResponse,
         Order,
         Position,
         TradeAccount,
         TradeUpdate,
+        Watchlist,
     )
     from alpaca.trading.requests import (
         CancelOrderResponse,
         ClosePositionRequest,
+        CreateWatchlistRequest,
         GetAssetsRequest,
+        GetCalendarRequest,
         GetOrdersRequest,
         LimitOrderRequest,
         MarketOrderRequest,
@@ -40,18 +45,23 @@ with warnings.catch_warnings():
         StopOrderRequest,
         TakeProfitRequest,
         TrailingStopOrderRequest,
+        UpdateWatchlistRequest,
     )
     from alpaca.trading.stream import TradingStream
 
 __all__ = [
     "APIError",
+    "AccountConfiguration",
     "Asset",
     "AssetExchange",
+    "Calendar",
     "CancelOrderResponse",
     "Clock",
     "ClosePositionRequest",
     "ClosePositionResponse",
+    "CreateWatchlistRequest",
     "GetAssetsRequest",
+    "GetCalendarRequest",
     "GetOrdersRequest",
     "LimitOrderRequest",
     "MarketOrderRequest",
@@ -74,4 +84,6 @@ __all__ = [
     "TradingClient",
     "TradingStream",
     "TrailingStopOrderRequest",
+    "UpdateWatchlistRequest",
+    "Watchlist",
 ]

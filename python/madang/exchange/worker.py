@@ -35,12 +35,15 @@ from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods, MarketHours
 from madang.exchange.api.closing import ClosingMethods
+from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.routes import Methods, exchange_routes
+from madang.exchange.api.store_client import Configurations, StoreClient
+from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.gateway import GatewaySettings, OrderGateway
@@ -76,6 +79,8 @@ class Worker:
         self.hub = Hub(settings.hub)
         self.replica = DirectoryReplica(bus)
         self.gateway = OrderGateway(bus, settings.gateway, clock)
+        store = StoreClient(bus, clock)
+        self.configurations = Configurations(bus, store)
         self._settings = settings
         self._bus = bus
         secret = load_secret(state_dir)
@@ -89,15 +94,17 @@ class Worker:
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
-        orders = OrderMethods(self.gateway, ledger, self.replica, self_trade)
+        orders = OrderMethods(self.gateway, ledger, self.replica, self_trade, self.configurations)
         self._trading = TradingStream(authenticator, self._events, orders)
         methods = Methods(
             orders,
-            AccountMethods(ledger, self.replica),
+            AccountMethods(ledger, self.replica, self.configurations),
             ClosingMethods(orders, ledger, self.replica),
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
             CalendarMethods(hours),
+            ConfigurationMethods(self.configurations, store),
+            WatchlistMethods(store, self.replica),
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
@@ -129,6 +136,7 @@ class Worker:
         self._events.close()
         self._market.close()
         self._login.close()
+        await self.configurations.close()
         await self.replica.close()
 
     def _metrics(self) -> Iterable[Metric]:
@@ -170,6 +178,7 @@ async def main(process: Process) -> None:
 
 async def _started(worker: Worker, process: Process) -> bool:
     """Load the directory; False where the worker is stopped before it could."""
+    worker.configurations.start()
     loading = asyncio.create_task(worker.replica.start())
     stopping = asyncio.create_task(process.wait_stop())
     await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)

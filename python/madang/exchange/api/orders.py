@@ -25,6 +25,7 @@ from madang.exchange.api.order_request import (
 )
 from madang.exchange.api.refusals import (
     Asked,
+    forbidden,
     invalid,
     not_found,
     outcome_unknown,
@@ -34,6 +35,7 @@ from madang.exchange.api.refusals import (
 )
 from madang.exchange.api.render import order_json
 from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQuery
+from madang.exchange.api.store_client import Configuration, Configurations
 from madang.exchange.api.times import parse_time
 from madang.exchange.directory import Directory, DirectoryReplica
 from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
@@ -61,9 +63,15 @@ class OrderMethods:
     """Handlers of /v2/orders."""
 
     def __init__(
-        self, gateway: Gateway, ledger: LedgerClient, replica: DirectoryReplica, self_trade: int
+        self,
+        gateway: Gateway,
+        ledger: LedgerClient,
+        replica: DirectoryReplica,
+        self_trade: int,
+        configurations: Configurations,
     ) -> None:
         """`self_trade` is the SelfTrade mode of orders that name none."""
+        self._configurations = configurations
         self._gateway = gateway
         self._ledger = ledger
         self._replica = replica
@@ -88,9 +96,12 @@ class OrderMethods:
 
         An order that names no mode of self-trade prevention gets the venue's.
         """
+        terms = order.terms
         if not names_mode:
-            order.terms.self_trade = self._self_trade
-        command = encode_new_order(account, new_request_id(), order.terms, order.client_order_id)
+            terms.self_trade = self._self_trade
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        check_choice(chosen, bool(terms.notional or terms.quantity % QUANTITY_SCALE))
+        command = encode_new_order(account, new_request_id(), terms, order.client_order_id)
         result = await self._submit(command)
         if result.reason != Reason.OK:
             raise refusal(result, order.asked)
@@ -131,6 +142,8 @@ class OrderMethods:
         """Return the order that takes the place of another; raises ApiError."""
         replacement = read_replacement(order_number(order_id), body)
         terms = replacement.terms
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        check_choice(chosen, bool(terms.quantity % QUANTITY_SCALE))
         if terms.quantity % QUANTITY_SCALE or terms.time_in_force == TimeInForce.GTC:
             _check_fractional(
                 await self._find(account, terms.order_id), terms.quantity, terms.time_in_force
@@ -249,6 +262,14 @@ class OrderMethods:
 
     def _order_response(self, order: Order) -> Response:
         return Response(200, order_json(order, self._replica.directory))
+
+
+def check_choice(chosen: Configuration, fractional: bool) -> None:
+    """Refuse an order that the account's owner has chosen not to place."""
+    if chosen.suspend_trade:
+        raise forbidden("new orders are rejected by user request")
+    if fractional and not chosen.fractional_trading:
+        raise forbidden("fractional trading is disabled by user request")
 
 
 def caller(request: Request) -> int:

@@ -11,7 +11,9 @@ from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods
 from madang.exchange.api.closing import ClosingMethods
+from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 
 ORDERS = "/v2/orders"
@@ -28,6 +30,8 @@ class Methods:
     assets: AssetMethods
     clock: ClockMethods
     calendar: CalendarMethods
+    configurations: ConfigurationMethods
+    watchlists: WatchlistMethods
     session: WebSession
     symbols: WebSymbols
 
@@ -37,6 +41,8 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     return (
         *_order_routes(methods.orders),
         *_account_routes(methods.account, methods.closing),
+        *_configuration_routes(methods.configurations),
+        *_watchlist_routes(methods.watchlists),
         *_market_routes(methods.assets, methods.clock, methods.calendar),
         *_web_routes(methods.session, methods.symbols),
     )
@@ -94,6 +100,51 @@ def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[R
         Route("DELETE", "/v2/positions/{symbol_or_asset_id}", closing.close, Role.TRADER, Operation(
             "Close a position at market", tags, query=schemas.CloseQuery,
             responses={200: schemas.Order, 403: None, 404: None, 422: None},
+        )),
+    )  # fmt: skip
+
+
+def _configuration_routes(configurations: ConfigurationMethods) -> tuple[Route, ...]:
+    path, tags = "/v2/account/configurations", ("account",)
+    one = schemas_account.AccountConfiguration
+    return (
+        Route("GET", path, configurations.get, Role.VIEWER, Operation(
+            "Return what the account's owner has chosen", tags, responses={200: one},
+        )),
+        Route("PATCH", path, configurations.change, Role.TRADER, Operation(
+            "Change it", tags, request=schemas_account.ConfigurationChange,
+            responses={200: one, 422: None},
+        )),
+    )  # fmt: skip
+
+
+def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
+    every, tags = "/v2/watchlists", ("watchlists",)
+    one = "/v2/watchlists/{watchlist_id}"
+    return (
+        Route("GET", every, watchlists.list_all, Role.VIEWER, Operation(
+            "List watchlists without their assets", tags, responses={200: list[schemas_account.Watchlist]},
+        )),
+        Route("POST", every, watchlists.create, Role.TRADER, Operation(
+            "Make a watchlist", tags, request=schemas_account.NewWatchlist,
+            responses={200: schemas_account.Watchlist, 422: None},
+        )),
+        Route("GET", one, watchlists.get, Role.VIEWER, Operation(
+            "Return a watchlist", tags, responses={200: schemas_account.Watchlist, 404: None},
+        )),
+        Route("PUT", one, watchlists.update, Role.TRADER, Operation(
+            "Change a watchlist", tags, request=schemas_account.WatchlistChange,
+            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+        )),
+        Route("POST", one, watchlists.add, Role.TRADER, Operation(
+            "Add a symbol to a watchlist", tags, request=schemas_account.WatchlistSymbol,
+            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+        )),
+        Route("DELETE", one, watchlists.delete, Role.TRADER, Operation(
+            "Delete a watchlist", tags, responses={204: None, 404: None},
+        )),
+        Route("DELETE", one + "/{symbol}", watchlists.remove, Role.TRADER, Operation(
+            "Take a symbol out of a watchlist", tags, responses={200: schemas_account.Watchlist, 404: None},
         )),
     )  # fmt: skip
 

@@ -5,10 +5,18 @@ As in `schemas`: names and order are Alpaca's, all amounts that Alpaca gives as 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from madang.exchange.api.schemas import Asset, Time, Uuid
+
+WATCHLIST_SYMBOLS_MAX: Final = 500
+WATCHLIST_NAME_CHARACTERS_MAX: Final = 64
+
+WatchlistName = Annotated[str, Meta(min_length=1, max_length=WATCHLIST_NAME_CHARACTERS_MAX)]
+Symbols = Annotated[list[str], Meta(max_length=WATCHLIST_SYMBOLS_MAX)]
 
 
 class CalendarDay(msgspec.Struct):
@@ -24,3 +32,60 @@ class CalendarQuery(msgspec.Struct):
 
     start: str | UnsetType = UNSET
     end: str | UnsetType = UNSET
+
+
+class AccountConfiguration(msgspec.Struct):
+    """What an account's owner has chosen; accounts are cash accounts, so some are fixed."""
+
+    suspend_trade: bool
+    fractional_trading: bool
+    no_shorting: Literal[True]
+    max_margin_multiplier: Literal["1"]
+    trade_confirm_email: Literal["none"]
+    ptp_no_exception_entry: bool
+    max_options_trading_level: Literal[0]
+
+
+class ConfigurationChange(msgspec.Struct):
+    """What to change; fields that stand for things this venue has not take one value only."""
+
+    suspend_trade: bool | None = None
+    fractional_trading: bool | None = None
+    no_shorting: Literal[True] | None = None
+    max_margin_multiplier: Literal["1"] | None = None
+    trade_confirm_email: Literal["none"] | None = None
+    ptp_no_exception_entry: bool | None = None
+    max_options_trading_level: Literal[0] | None = None
+    dtbp_check: None = None
+    pdt_check: None = None
+
+
+class Watchlist(msgspec.Struct, omit_defaults=True):
+    """A list of assets; `assets` is left out of the list of all lists."""
+
+    id: Uuid
+    account_id: Uuid
+    name: str
+    created_at: Time
+    updated_at: Time
+    assets: list[Asset] | UnsetType = UNSET
+
+
+class NewWatchlist(msgspec.Struct):
+    """A new watchlist; its name is unique in the account."""
+
+    name: WatchlistName
+    symbols: Symbols | None = None
+
+
+class WatchlistChange(msgspec.Struct):
+    """What to change; `symbols` replaces the whole list."""
+
+    name: WatchlistName | None = None
+    symbols: Symbols | None = None
+
+
+class WatchlistSymbol(msgspec.Struct):
+    """A symbol to add."""
+
+    symbol: str

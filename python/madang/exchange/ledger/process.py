@@ -30,6 +30,7 @@ from madang.exchange.ledger.ledger import (
 )
 from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
+from madang.exchange.ledger.store_server import open_store
 from madang.exchange.operator import Operator, read_directory
 from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
@@ -199,6 +200,7 @@ async def main(process: Process) -> None:
     options = msgspec.convert(dict(process.options), LedgerOptions)
     settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    store = await open_store(process.state_dir, settings.store_database, bus)
     committed = await _committed(bus)
     sql = await open_history(process.state_dir, settings.database, committed)
     ledger = Ledger(History(sql), process.state_dir, settings.snapshot_every)
@@ -230,5 +232,6 @@ async def main(process: Process) -> None:
         await writer
     await follower.close()
     await ledger.write(follower.engine)
+    await store.close()
     await bus.close()
     await sql.dispose()
