@@ -30,6 +30,7 @@ from madang.edge import (
     WebSocketRoute,
 )
 from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.calendar import CalendarMethods
@@ -103,6 +104,7 @@ class Worker:
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
             CalendarMethods(hours),
+            ActivityMethods(ledger, self.replica, hours),
             ConfigurationMethods(self.configurations, store),
             WatchlistMethods(store, self.replica),
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),

@@ -88,6 +88,12 @@ class LedgerClient:
         answer = await self._ask({"kind": "orders", "account": account, **fields})
         return [parse_order(body, 0) for body in answer["orders"]]
 
+    async def activities(self, account: int, **wanted: object) -> list[dict[str, Any]]:
+        """Return fills and transfers of the account; see `ledger.activities.ActivityFilter`."""
+        answer = await self._ask({"kind": "activities", "account": account, "wanted": wanted})
+        rows: list[dict[str, Any]] = answer["activities"]
+        return rows
+
     async def account(self, number: int) -> AccountView | None:
         """Return an account with its positions."""
         answer = await self._ask({"kind": "account", "account": number})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from madang.edge import Operation, Role, Route
 from madang.exchange.api import schemas, schemas_account
 from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods
@@ -30,6 +31,7 @@ class Methods:
     assets: AssetMethods
     clock: ClockMethods
     calendar: CalendarMethods
+    activities: ActivityMethods
     configurations: ConfigurationMethods
     watchlists: WatchlistMethods
     session: WebSession
@@ -41,6 +43,7 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     return (
         *_order_routes(methods.orders),
         *_account_routes(methods.account, methods.closing),
+        *_activity_routes(methods.activities),
         *_configuration_routes(methods.configurations),
         *_watchlist_routes(methods.watchlists),
         *_market_routes(methods.assets, methods.clock, methods.calendar),
@@ -104,6 +107,21 @@ def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[R
     )  # fmt: skip
 
 
+def _activity_routes(activities: ActivityMethods) -> tuple[Route, ...]:
+    path, tags = "/v2/account/activities", ("account",)
+    rows = list[schemas_account.Activity]
+    return (
+        Route("GET", path, activities.list_all, Role.VIEWER, Operation(
+            "List fills, deposits and withdrawals", tags,
+            query=schemas_account.AllActivitiesQuery, responses={200: rows},
+        )),
+        Route("GET", path + "/{activity_type}", activities.list_kind, Role.VIEWER, Operation(
+            "List activities of one type", tags,
+            query=schemas_account.ActivitiesQuery, responses={200: rows},
+        )),
+    )  # fmt: skip
+
+
 def _configuration_routes(configurations: ConfigurationMethods) -> tuple[Route, ...]:
     path, tags = "/v2/account/configurations", ("account",)
     one = schemas_account.AccountConfiguration
@@ -123,7 +141,8 @@ def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
     one = "/v2/watchlists/{watchlist_id}"
     return (
         Route("GET", every, watchlists.list_all, Role.VIEWER, Operation(
-            "List watchlists without their assets", tags, responses={200: list[schemas_account.Watchlist]},
+            "List watchlists without their assets", tags,
+            responses={200: list[schemas_account.Watchlist]},
         )),
         Route("POST", every, watchlists.create, Role.TRADER, Operation(
             "Make a watchlist", tags, request=schemas_account.NewWatchlist,
@@ -144,7 +163,8 @@ def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
             "Delete a watchlist", tags, responses={204: None, 404: None},
         )),
         Route("DELETE", one + "/{symbol}", watchlists.remove, Role.TRADER, Operation(
-            "Take a symbol out of a watchlist", tags, responses={200: schemas_account.Watchlist, 404: None},
+            "Take a symbol out of a watchlist", tags,
+            responses={200: schemas_account.Watchlist, 404: None},
         )),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from madang.exchange.api.schemas import Asset, Time, Uuid
+from madang.exchange.api.schemas import Asset, Decimal, SideName, StatusName, Time, Uuid
 
 WATCHLIST_SYMBOLS_MAX: Final = 500
 WATCHLIST_NAME_CHARACTERS_MAX: Final = 64
@@ -89,3 +89,69 @@ class WatchlistSymbol(msgspec.Struct):
     """A symbol to add."""
 
     symbol: str
+
+
+class TradeActivity(msgspec.Struct, tag_field="activity_type", tag="FILL"):
+    """A fill."""
+
+    id: str
+    account_id: Uuid
+    transaction_time: Time
+    type: Literal["fill", "partial_fill"]
+    price: Decimal
+    qty: Decimal
+    side: SideName
+    symbol: str
+    leaves_qty: Decimal
+    order_id: Uuid
+    cum_qty: Decimal
+    order_status: StatusName
+
+
+class CashDeposit(msgspec.Struct, tag_field="activity_type", tag="CSD"):
+    """Cash that came in."""
+
+    id: str
+    account_id: Uuid
+    date: str
+    net_amount: Decimal
+    description: str
+    status: Literal["executed"] = "executed"
+
+
+class CashWithdrawal(CashDeposit, tag="CSW"):
+    """Cash that went out: a negative amount."""
+
+
+class ShareTransfer(msgspec.Struct, tag_field="activity_type", tag="JNLS"):
+    """Shares that came in, or went out: a negative quantity."""
+
+    id: str
+    account_id: Uuid
+    date: str
+    net_amount: Decimal
+    description: str
+    symbol: str
+    qty: Decimal
+    status: Literal["executed"] = "executed"
+
+
+Activity = TradeActivity | CashDeposit | CashWithdrawal | ShareTransfer
+
+
+class ActivitiesQuery(msgspec.Struct):
+    """Parameters of GET /v2/account/activities/{activity_type}."""
+
+    date: str | UnsetType = UNSET
+    after: str | UnsetType = UNSET
+    until: str | UnsetType = UNSET
+    direction: Literal["asc", "desc"] | UnsetType = UNSET
+    page_size: Annotated[int, Meta(ge=1, le=100)] | UnsetType = UNSET
+    page_token: str | UnsetType = UNSET
+
+
+class AllActivitiesQuery(ActivitiesQuery):
+    """Parameters of GET /v2/account/activities."""
+
+    activity_types: str | UnsetType = UNSET
+    category: Literal["trade_activity", "non_trade_activity"] | UnsetType = UNSET

@@ -7,9 +7,9 @@ two writers, or a writer that starts again from an older point, never write anyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from madang.core.errors import MadangError
+from madang.exchange.ledger.activities import ActivityFilter, read_activities
 from madang.exchange.ledger.changes import (
     FILL_COLUMNS,
     ORDER_COLUMNS,
@@ -168,6 +169,12 @@ class History:
         async with self._database.connect() as connection:
             rows = await connection.execute(statement.limit(wanted.limit))
             return [order_of_row(row) for row in rows.mappings()]
+
+    async def activities(
+        self, wanted: ActivityFilter, unwritten: Iterable[Changes]
+    ) -> list[dict[str, Any]]:
+        """Return fills and transfers of an account, those of `unwritten` among them."""
+        return await read_activities(self._database, wanted, unwritten)
 
     async def _one(self, statement: sa.Select[tuple[object, ...]]) -> Order | None:
         async with self._database.connect() as connection:

@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from madang.core import log
 from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
+from madang.exchange.ledger.activities import ActivityFilter
 from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, collect
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.venue import snapshot as snapshots
@@ -204,6 +205,10 @@ class Ledger:
         if found:
             return max(found, key=lambda order: order.order_id)
         return await self._history.order_by_client_id(account, text)
+
+    async def activities(self, wanted: ActivityFilter) -> list[dict[str, Any]]:
+        """Return fills and transfers of an account, written or not."""
+        return await self._history.activities(wanted, (self._writing, self._changes))
 
     async def orders(self, engine: Engine, wanted: OrderFilter, status: str) -> list[Order]:
         """Return the account's orders with `status` open, closed or all."""

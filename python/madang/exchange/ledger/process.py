@@ -21,6 +21,7 @@ from madang.core.errors import MadangError
 from madang.exchange import bootstrap
 from madang.exchange import engine as engines
 from madang.exchange.gateway import OrderGateway
+from madang.exchange.ledger.activities import ActivityFilter
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
@@ -60,6 +61,7 @@ class QueryServer:
             "order": self._order,
             "order_by_client_id": self._order_by_client_id,
             "orders": self._orders,
+            "activities": self._activities,
             "account": self._account,
             "events": self._events,
         }
@@ -96,7 +98,7 @@ class QueryServer:
             _check_numbers(query)
             kind = self._kinds.get(str(query.get("kind")))
             answer = await kind(query) if kind else {"error": "unknown kind of query"}
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
             answer = {"error": f"malformed query: {error}"}
         except SQLAlchemyError:
             log.get("ledger").exception("query failed")
@@ -124,6 +126,10 @@ class QueryServer:
             self._follower.engine, wanted, str(query.get("status", "open"))
         )
         return {"orders": bodies(found)}
+
+    async def _activities(self, query: Query) -> Query:
+        wanted = msgspec.convert({"account": query["account"], **query["wanted"]}, ActivityFilter)
+        return {"activities": await self._ledger.activities(wanted)}
 
     async def _account(self, query: Query) -> Query:
         engine = self._follower.engine
