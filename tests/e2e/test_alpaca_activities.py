@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.alpaca import NonTradeActivity, TradeActivity, TradingClient
+from tests.support.alpaca import (
+    GetPortfolioHistoryRequest,
+    NonTradeActivity,
+    PortfolioHistory,
+    TradeAccount,
+    TradeActivity,
+    TradingClient,
+)
 from tests.support.venue_fixture import Venue, running_venue
 
 ACTIVITIES = "/account/activities"
@@ -99,3 +106,29 @@ def test_types_dates_and_times_narrow_the_answer(venue: Venue, story: list[dict[
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused(venue: Venue, query: str) -> None:
     assert venue.call("poor", "GET", f"/v2{ACTIVITIES}{query}").status == 422
+
+
+def test_the_history_of_a_portfolio_ends_with_what_it_is_worth(
+    venue: Venue, story: list[dict[str, Any]]
+) -> None:
+    person = venue.people["ann"]
+    client = TradingClient(person.key_id, person.secret, url_override=venue.url)
+    account = client.get_account()
+    assert isinstance(account, TradeAccount)
+    for period, timeframe, points in (("1D", "15Min", 96), ("1W", "1D", 8), ("1D", "1Min", 1440)):
+        found = client.get_portfolio_history(
+            GetPortfolioHistoryRequest(period=period, timeframe=timeframe, cashflow_types="ALL")
+        )
+        assert isinstance(found, PortfolioHistory)
+        assert len(found.timestamp) in (points - 1, points, points + 1)
+        assert found.timestamp == sorted(set(found.timestamp))
+        assert found.equity[-1] == float(account.equity or 0)
+        assert len(found.equity) == len(found.profit_loss) == len(found.profit_loss_pct)
+        assert found.timeframe == timeframe
+        flows = {kind.value: sum(amounts) for kind, amounts in found.cashflow.items()}
+        assert flows == {"CSD": 1_000_000, "CSW": -250.25}
+    whole = client.get_portfolio_history()
+    assert isinstance(whole, PortfolioHistory)
+    assert whole.timeframe == "1D"
+    client._session.close()
+    assert venue.call("ann", "GET", "/v2/account/portfolio/history?period=1X").status == 422

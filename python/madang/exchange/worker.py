@@ -42,6 +42,7 @@ from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
 from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
 from madang.exchange.api.store_client import Configurations, StoreClient
 from madang.exchange.api.watchlists import WatchlistMethods
@@ -105,6 +106,7 @@ class Worker:
             ClockMethods(feed, hours, clock),
             CalendarMethods(hours),
             ActivityMethods(ledger, self.replica, hours),
+            PortfolioMethods(ledger, hours, clock),
             ConfigurationMethods(self.configurations, store),
             WatchlistMethods(store, self.replica),
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),

@@ -69,12 +69,12 @@ class CalendarMethods:
     def get(self, request: Request) -> Response:
         """GET /v2/calendar."""
         query = request.query_as(CalendarQuery)
-        first = max(_date("start", query.start, FIRST_DAY), FIRST_DAY)
-        last = min(_date("end", query.end, LAST_DAY), LAST_DAY)
+        first = max(read_date("start", query.start, FIRST_DAY), FIRST_DAY)
+        last = min(read_date("end", query.end, LAST_DAY), LAST_DAY)
         return Response(200, _answer(self._hours, first, last))
 
 
-def _date(name: str, text: str | msgspec.UnsetType, default: datetime.date) -> datetime.date:
+def read_date(name: str, text: str | msgspec.UnsetType, default: datetime.date) -> datetime.date:
     """Read a date, or the date of a time."""
     if isinstance(text, msgspec.UnsetType) or not text:
         return default

@@ -41,6 +41,15 @@ class AccountView(NamedTuple):
     prices: dict[int, int]
 
 
+class CurveView(NamedTuple):
+    """What an account was worth: (time, worth), flows (time, worth, is cash), and its worth now."""
+
+    steps: list[tuple[int, int]]
+    flows: list[tuple[int, int, bool]]
+    equity: int
+    now_ns: int
+
+
 class OrderFilter(msgspec.Struct, frozen=True):
     """Which orders of an account; see `ledger.query`."""
 
@@ -93,6 +102,11 @@ class LedgerClient:
         answer = await self._ask({"kind": "activities", "account": account, "wanted": wanted})
         rows: list[dict[str, Any]] = answer["activities"]
         return rows
+
+    async def curve(self, account: int, **span: int) -> CurveView:
+        """Return what the account was worth in a span; see `ledger.equity.CurveQuery`."""
+        answer = await self._ask({"kind": "curve", "account": account, **span})
+        return CurveView(answer["steps"], answer["flows"], answer["equity"], answer["now_ns"])
 
     async def account(self, number: int) -> AccountView | None:
         """Return an account with its positions."""

@@ -14,6 +14,7 @@ from madang.exchange.api.clock import ClockMethods
 from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 
@@ -32,6 +33,7 @@ class Methods:
     clock: ClockMethods
     calendar: CalendarMethods
     activities: ActivityMethods
+    portfolio: PortfolioMethods
     configurations: ConfigurationMethods
     watchlists: WatchlistMethods
     session: WebSession
@@ -43,7 +45,7 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     return (
         *_order_routes(methods.orders),
         *_account_routes(methods.account, methods.closing),
-        *_activity_routes(methods.activities),
+        *_history_routes(methods.activities, methods.portfolio),
         *_configuration_routes(methods.configurations),
         *_watchlist_routes(methods.watchlists),
         *_market_routes(methods.assets, methods.clock, methods.calendar),
@@ -107,7 +109,7 @@ def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[R
     )  # fmt: skip
 
 
-def _activity_routes(activities: ActivityMethods) -> tuple[Route, ...]:
+def _history_routes(activities: ActivityMethods, portfolio: PortfolioMethods) -> tuple[Route, ...]:
     path, tags = "/v2/account/activities", ("account",)
     rows = list[schemas_account.Activity]
     return (
@@ -118,6 +120,11 @@ def _activity_routes(activities: ActivityMethods) -> tuple[Route, ...]:
         Route("GET", path + "/{activity_type}", activities.list_kind, Role.VIEWER, Operation(
             "List activities of one type", tags,
             query=schemas_account.ActivitiesQuery, responses={200: rows},
+        )),
+        Route("GET", "/v2/account/portfolio/history", portfolio.get, Role.VIEWER, Operation(
+            "Return what the account was worth over time", tags,
+            query=schemas_account.PortfolioQuery,
+            responses={200: schemas_account.PortfolioHistory},
         )),
     )  # fmt: skip
 

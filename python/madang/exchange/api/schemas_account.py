@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from madang.exchange.api.schemas import Asset, Decimal, SideName, StatusName, Time, Uuid
+from madang.exchange.api.schemas import Asset, Decimal, SideName, StatusName, Time, Truth, Uuid
 
 WATCHLIST_SYMBOLS_MAX: Final = 500
 WATCHLIST_NAME_CHARACTERS_MAX: Final = 64
@@ -155,3 +155,29 @@ class AllActivitiesQuery(ActivitiesQuery):
 
     activity_types: str | UnsetType = UNSET
     category: Literal["trade_activity", "non_trade_activity"] | UnsetType = UNSET
+
+
+class PortfolioQuery(msgspec.Struct):
+    """Parameters of GET /v2/account/portfolio/history."""
+
+    period: str | UnsetType = UNSET
+    timeframe: Literal["1Min", "5Min", "15Min", "1H", "1D"] | UnsetType = UNSET
+    start: str | UnsetType = UNSET
+    end: str | UnsetType = UNSET
+    date_end: str | UnsetType = UNSET
+    extended_hours: Truth | UnsetType = UNSET
+    intraday_reporting: Literal["market_hours", "extended_hours", "continuous"] | UnsetType = UNSET
+    pnl_reset: Literal["per_day", "no_reset"] | UnsetType = UNSET
+    cashflow_types: str | UnsetType = UNSET
+
+
+class PortfolioHistory(msgspec.Struct):
+    """The account's value over time; lists of one length, oldest first."""
+
+    timestamp: list[int]
+    equity: list[float]
+    profit_loss: list[float]
+    profit_loss_pct: list[float | None]
+    base_value: float
+    timeframe: str
+    cashflow: dict[str, list[float]]

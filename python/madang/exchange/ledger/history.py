@@ -25,7 +25,16 @@ from madang.exchange.ledger.changes import (
     Changes,
     Row,
 )
-from madang.exchange.ledger.tables import fills, order_of_row, orders, progress, transfers
+from madang.exchange.ledger.equity import Curve, CurveQuery, read_curve
+from madang.exchange.ledger.tables import (
+    equity,
+    fills,
+    flows,
+    order_of_row,
+    orders,
+    progress,
+    transfers,
+)
 from madang.wire.events import Order
 
 ROWS_AT_ONCE: Final = 10_000
@@ -86,6 +95,11 @@ class History:
             _Writing(self._text(upsert, ORDER_COLUMNS), Changes.order_rows),
             _Writing(self._text(insert(fills), FILL_COLUMNS), Changes.fill_rows),
             _Writing(self._text(insert(transfers), TRANSFER_COLUMNS), Changes.transfer_rows),
+            _Writing(
+                self._text(insert(equity).on_conflict_do_nothing(), tuple(equity.c.keys())),
+                Changes.equity_rows,
+            ),
+            _Writing(self._text(insert(flows), tuple(flows.c.keys())), Changes.flow_rows),
         )
 
     def _text(self, statement: sa.Insert, columns: tuple[str, ...]) -> str:
@@ -175,6 +189,10 @@ class History:
     ) -> list[dict[str, Any]]:
         """Return fills and transfers of an account, those of `unwritten` among them."""
         return await read_activities(self._database, wanted, unwritten)
+
+    async def curve(self, query: CurveQuery, unwritten: Iterable[Changes]) -> Curve:
+        """Return what an account was worth, rows of `unwritten` among them."""
+        return await read_curve(self._database, query, unwritten)
 
     async def _one(self, statement: sa.Select[tuple[object, ...]]) -> Order | None:
         async with self._database.connect() as connection:

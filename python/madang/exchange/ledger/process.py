@@ -22,6 +22,7 @@ from madang.exchange import bootstrap
 from madang.exchange import engine as engines
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.ledger.activities import ActivityFilter
+from madang.exchange.ledger.equity import CurveQuery, equity_of, prices_of
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
@@ -37,10 +38,10 @@ from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.events import (
     ACCOUNT_BODY,
-    INSTRUMENT_BODY,
     RECORD_HEADER_BYTES,
     split_records,
 )
+from madang.wire.records import parse_account
 
 ANSWER_TIMEOUT_MS = 5_000
 WAITING_MAX = 10_000
@@ -62,6 +63,7 @@ class QueryServer:
             "order_by_client_id": self._order_by_client_id,
             "orders": self._orders,
             "activities": self._activities,
+            "curve": self._curve,
             "account": self._account,
             "events": self._events,
         }
@@ -131,23 +133,29 @@ class QueryServer:
         wanted = msgspec.convert({"account": query["account"], **query["wanted"]}, ActivityFilter)
         return {"activities": await self._ledger.activities(wanted)}
 
+    async def _curve(self, query: Query) -> Query:
+        engine = self._follower.engine
+        record = engine.account(query["account"])
+        if record is None:
+            return {"error": "unknown account"}
+        account = parse_account(record, RECORD_HEADER_BYTES)
+        worth, now_ns = equity_of(engine, account, prices_of(engine)), engine.now_ns
+        names = ("account", "from_ns", "until_ns", "width_ns")
+        curve = await self._ledger.curve(CurveQuery(*(query[name] for name in names)))
+        return {**curve._asdict(), "equity": worth, "now_ns": now_ns}
+
     async def _account(self, query: Query) -> Query:
         engine = self._follower.engine
         number = query["account"]
         record = engine.account(number)
         positions = engine.positions(number)
-        prices: dict[int, int] = {}
-        instruments = engine.instruments()
-        for _, at, _ in split_records(instruments):
-            fields = INSTRUMENT_BODY.unpack_from(instruments, at + RECORD_HEADER_BYTES)
-            prices[fields[0]] = fields[8] or fields[7]
         return {
             "account": _account_body(record) if record else None,
             "positions": [
                 positions[at + RECORD_HEADER_BYTES : at + length]
                 for _, at, length in split_records(positions)
             ],
-            "prices": prices,
+            "prices": prices_of(engine),
             "sequence": engine.sequence,
         }
 
@@ -218,6 +226,7 @@ async def main(process: Process) -> None:
         ledger.on_events,
     )
     ledger.flow = follower
+    ledger.replica = lambda: follower.engine
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
     try:

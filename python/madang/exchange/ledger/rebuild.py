@@ -82,6 +82,7 @@ async def _fill(state_dir: Path, new: Path, factory: EngineFactory, partial: boo
         history = History(sql)
         ledger = Ledger(history, state_dir, NO_SNAPSHOTS)
         await ledger.open()
+        ledger.replica = lambda: replica
         for place in walk:
             if place.header.sequence <= replica.sequence:
                 continue
