@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
+from bench.pacer import Pacer
+
 WARMUP_S = 1.0
 DRAIN_LIMIT_S = 20.0
-BURST_S = 0.001
 
 
 class Outcome(NamedTuple):
@@ -150,14 +151,22 @@ async def open_loop(
     total = int((WARMUP_S + duration_s) * rate_per_s)
     step_ns = 1_000_000_000 // rate_per_s
     sent = 0
+    over = asyncio.Event()
     start_ns = time.monotonic_ns()
     run._measure_from_ns = start_ns + int(WARMUP_S * 1e9)
-    while sent < total:
+
+    def send_due() -> None:
+        nonlocal sent
         now_ns = time.monotonic_ns()
         while sent < total and start_ns + sent * step_ns <= now_ns:
             run.due(start_ns + sent * step_ns)
             sent += 1
-        await asyncio.sleep(BURST_S if sent < total else 0)
+        if sent == total:
+            over.set()
+
+    pacer = Pacer(send_due)
+    await over.wait()
+    pacer.close()
     offered = int(duration_s * rate_per_s)
     return await _finish(run, run._measure_from_ns, offered)
 

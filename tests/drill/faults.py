@@ -52,23 +52,38 @@ def _restart_supervisor(product: Product) -> None:
     product.wait_until_up()
 
 
-def outages(load: Load, faults: list[Fault]) -> list[tuple[Fault, float, float]]:
-    """Return (fault, begin, end) for each kill: from the kill to the end of its disturbance.
+class Outage(NamedTuple):
+    """What a kill did to orders: until when some failed, and when the first went through again."""
 
-    The disturbance ends at the first acknowledgement of an order that was *due* after the last one
-    that failed because of this kill.
-    """
-    found: list[tuple[Fault, float, float]] = []
-    told = sorted(load.told, key=lambda one: one.due_s)
+    fault: Fault
+    last_failure_s: float
+    again_s: float
+
+    @property
+    def failing_s(self) -> float:
+        """How long orders failed."""
+        return self.last_failure_s - self.fault.at_s
+
+    @property
+    def silent_s(self) -> float:
+        """How long it took until an order sent after the last failure was acknowledged."""
+        return self.again_s - self.fault.at_s
+
+
+def outages(load: Load, faults: list[Fault]) -> list[Outage]:
+    """Return what each kill did, up to the next one."""
+    found: list[Outage] = []
     for index, fault in enumerate(faults):
         limit_s = faults[index + 1].at_s if index + 1 < len(faults) else float("inf")
-        late = [
+        failures = [
             one.done_s
-            for one in told
-            if one.done_s >= fault.at_s
-            and one.due_s < limit_s
-            and (one.status in (0, 503) or one.done_s - one.due_s > 1.0)
+            for one in load.told
+            if one.status in (0, 503) and fault.at_s <= one.done_s < limit_s
         ]
-        end_s = max((done_s for done_s in late if done_s < limit_s), default=fault.at_s)
-        found.append((fault, fault.at_s, end_s))
+        last_s = max(failures, default=fault.at_s)
+        again_s = min(
+            (one.done_s for one in load.acknowledged if one.sent_s >= last_s),
+            default=float("inf"),
+        )
+        found.append(Outage(fault, last_s, again_s))
     return found

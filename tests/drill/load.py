@@ -23,6 +23,7 @@ class Told(NamedTuple):
     trader: int
     client_order_id: str
     due_s: float
+    sent_s: float
     done_s: float
     status: int
     order_id: str | None
@@ -68,8 +69,10 @@ class Load:
         while due_s < start_s + settings.duration_s:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             client_order_id = f"drill-{settings.seed}-{index}-{count}"
-            answer = await client.call("POST", "/v2/orders", self._order(chooser, client_order_id))
-            self._note(number, client_order_id, due_s, answer)
+            order = self._order(chooser, client_order_id)
+            sent_s = time.monotonic()
+            answer = await client.call("POST", "/v2/orders", order)
+            self._note(number, client_order_id, (due_s, sent_s), answer)
             count += 1
             due_s += step_s
         client.drop()
@@ -91,13 +94,15 @@ class Load:
         price = f"{cents // 100}.{cents % 100:02d}"
         return {**order, "type": "limit", "time_in_force": force, "limit_price": price}
 
-    def _note(self, trader: int, client_order_id: str, due_s: float, answer: Answer) -> None:
+    def _note(
+        self, trader: int, client_order_id: str, times_s: tuple[float, float], answer: Answer
+    ) -> None:
         body = answer.body if isinstance(answer.body, dict) else {}
         self.told.append(
             Told(
                 trader,
                 client_order_id,
-                due_s,
+                *times_s,
                 time.monotonic(),
                 answer.status,
                 body.get("id"),

@@ -72,7 +72,7 @@ def test_nothing_acknowledged_is_lost_when_processes_die(tmp_path: Path, seed: i
     assert seen, "the streams told nothing"
     assert len({fault.victim for fault in faults}) >= 2, "the drill killed too little"
     assert acknowledged_share(load, faults) >= ACKNOWLEDGED_SHARE_MIN
-    assert max(end - begin for _, begin, end in outages(load, faults)) < AGAIN_LIMIT_S
+    assert max(outage.silent_s for outage in outages(load, faults)) < AGAIN_LIMIT_S
 
 
 async def _drill(
@@ -110,8 +110,8 @@ async def _balance(product: Product, trader: Trader) -> tuple[int, Balance]:
 
 def acknowledged_share(load: Load, faults: list[Fault]) -> float:
     """Return which share of the orders due outside outages was acknowledged."""
-    windows = [(begin, end) for _, begin, end in outages(load, faults)]
-    outside = [told for told in load.told if not any(b <= told.due_s <= e for b, e in windows)]
+    windows = [(o.fault.at_s, o.last_failure_s) for o in outages(load, faults)]
+    outside = [told for told in load.told if not any(b <= told.sent_s <= e for b, e in windows)]
     good = [told for told in outside if told.status == 200]
     return len(good) / max(1, len(outside))
 
@@ -127,6 +127,9 @@ def report(load: Load, faults: list[Fault]) -> None:
     for told in load.told:
         statuses[told.status] = statuses.get(told.status, 0) + 1
     say(f"{len(load.told)} orders offered, answers by status {dict(sorted(statuses.items()))}")
-    for fault, begin, end in outages(load, faults):
-        say(f"{fault.victim:<12} killed, disturbed for {end - begin:.3f} s")
+    for outage in outages(load, faults):
+        say(
+            f"{outage.fault.victim:<12} killed, orders failed for {outage.failing_s:.3f} s, "
+            f"the first went through after {outage.silent_s:.3f} s"
+        )
     say(f"acknowledged outside outages: {acknowledged_share(load, faults):.4f}")

@@ -104,6 +104,35 @@ def test_commands_of_one_tick_travel_together_and_each_gets_its_own_answer() -> 
     run(scenario)
 
 
+def test_what_comes_while_enough_is_under_way_goes_together_in_the_next_request() -> None:
+    async def scenario(hub: MemoryHub) -> None:
+        held: list[Request] = []
+        bus = hub.open("venue")
+        bus.serve("venue.commands", held.extend)
+        gateway = await worker(hub, GatewaySettings(requests_max=1))
+        tasks: list[asyncio.Task[Result]] = []
+        for number in range(4):  # each in a tick of its own
+            tasks.append(asyncio.create_task(gateway.submit(order(number))))
+            while gateway.under_way <= number:
+                await asyncio.sleep(0)
+        answered = 0
+        sizes: list[int] = []
+        while answered < 4:
+            while not held:
+                await asyncio.sleep(0)
+            request = held.pop()
+            commands = list(split_commands(request.payload))
+            sizes.append(len(commands))
+            numbered = enumerate(commands, start=answered + 1)
+            request.respond(b"".join(result_of(command, number) for number, command in numbered))
+            answered += len(commands)
+        assert sizes == [1, 3]
+        assert [(await task).number for task in tasks] == [1, 2, 3, 4]
+        await gateway.close()
+
+    run(scenario)
+
+
 def test_large_ticks_are_split() -> None:
     async def scenario(hub: MemoryHub) -> None:
         venue = FakeVenue(hub.open("venue"))
