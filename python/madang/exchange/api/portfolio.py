@@ -10,6 +10,7 @@ import datetime
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -66,11 +67,11 @@ class PortfolioMethods:
         if flows not in ("NONE", "ALL") and set(flows.split(",")) - {"CSD", "CSW"}:
             raise invalid(f"invalid cashflow_types {echo(flows)}: use ALL, NONE, CSD, CSW")
         grid = list(windows(span, self._hours))
-        begin_s = grid[0][0] if grid else span.from_s
+        begin_s, end_s = (grid[0][0], grid[-1][1]) if grid else (span.from_s, span.until_s)
         view = await self._ledger.curve(
             caller(request),
             from_ns=begin_s * SECOND_NS,
-            until_ns=span.until_s * SECOND_NS,
+            until_ns=end_s * SECOND_NS,
             width_ns=min(TIMEFRAMES_S[span.timeframe], DAY_WIDTH_S) * SECOND_NS,
         )
         names = {"NONE": (), "ALL": ("CSD", "CSW")}.get(flows, tuple(flows.split(",")))
@@ -150,6 +151,8 @@ def render(
     times = [time_ns for time_ns, _ in view.steps]
     worths, profits, percents = [], [], []
     flow_sums: dict[str, list[str]] = {name: [] for name in cashflow}
+    flows = {name: _cash(view, deposits=name == "CSD") for name in cashflow}
+    everything = _Flows([(now_ns, worth) for now_ns, worth, _ in view.flows])
     begin_ns = grid[0][0] * SECOND_NS if grid else 0
     base = first_base = _worth_at(view, times, begin_ns)
     moved_before, day = 0, None
@@ -157,26 +160,26 @@ def render(
     for begin_s, end_s in grid:
         this_day = datetime.datetime.fromtimestamp(begin_s, zone).date()
         if span.reset_daily and day is not None and this_day != day:
-            base, moved_before = worth, _moved(view, begin_ns, begin_s * SECOND_NS)
+            base, moved_before = worth, everything.between(begin_ns, begin_s * SECOND_NS)
         day = this_day
         end_ns = end_s * SECOND_NS
         worth = view.equity if end_ns >= view.now_ns else _worth_at(view, times, end_ns)
-        moved = _moved(view, begin_ns, end_ns) - moved_before
+        moved = everything.between(begin_ns, end_ns) - moved_before
         profit = worth - base - moved
         invested = base + max(moved, 0)
         worths.append(cash_text(worth))
         profits.append(cash_text(profit))
         percents.append(ratio_text(profit, invested, PERCENT_DECIMALS) if invested > 0 else "null")
         for name, sums in flow_sums.items():
-            sums.append(cash_text(_cash(view, begin_s * SECOND_NS, end_ns, name == "CSD")))
+            sums.append(cash_text(flows[name].between(begin_s * SECOND_NS, end_ns)))
     lists = (
         ("timestamp", [str(begin_s) for begin_s, _ in grid]), ("equity", worths),
         ("profit_loss", profits), ("profit_loss_pct", percents),
     )  # fmt: skip
     parts = [f'"{name}":[{",".join(values)}]' for name, values in lists]
     parts.append(f'"base_value":{cash_text(first_base)},"timeframe":"{span.timeframe}"')
-    flows = ",".join(f'"{name}":[{",".join(sums)}]' for name, sums in flow_sums.items())
-    parts.append(f'"cashflow":{{{flows}}}')
+    sums_text = ",".join(f'"{name}":[{",".join(sums)}]' for name, sums in flow_sums.items())
+    parts.append(f'"cashflow":{{{sums_text}}}')
     return ("{" + ",".join(parts) + "}").encode()
 
 
@@ -185,15 +188,22 @@ def _worth_at(view: CurveView, times: list[int], at_ns: int) -> int:
     return view.steps[index - 1][1] if index else 0
 
 
-def _moved(view: CurveView, after_ns: int, until_ns: int) -> int:
-    return sum(worth for now_ns, worth, _ in view.flows if after_ns < now_ns <= until_ns)
+class _Flows:
+    """Sums of flows by time; any span costs two look-ups."""
+
+    def __init__(self, flows: list[tuple[int, int]]) -> None:
+        self._times = [now_ns for now_ns, _ in flows]
+        self._sums = [0, *accumulate(worth for _, worth in flows)]
+
+    def between(self, after_ns: int, until_ns: int) -> int:
+        """Return what moved after `after_ns` up to `until_ns`."""
+        last = self._sums[bisect_right(self._times, until_ns)]
+        return last - self._sums[bisect_right(self._times, after_ns)]
 
 
-def _cash(view: CurveView, after_ns: int, until_ns: int, deposits: bool) -> int:
-    return sum(
-        worth
-        for now_ns, worth, is_cash in view.flows
-        if is_cash and after_ns < now_ns <= until_ns and (worth > 0) == deposits
+def _cash(view: CurveView, deposits: bool) -> _Flows:
+    return _Flows(
+        [(t, worth) for t, worth, is_cash in view.flows if is_cash and (worth > 0) == deposits]
     )
 
 
