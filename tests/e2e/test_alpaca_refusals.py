@@ -249,8 +249,6 @@ def test_a_wrong_key_is_401(venue: Venue, key: str, secret: str) -> None:
 def test_methods_not_offered_are_json_errors(client: Callable[[str], TradingClient]) -> None:
     ann = client("ann")
     calls: list[Callable[[], Any]] = [
-        ann.get_watchlists, ann.get_calendar, ann.get_account_configurations,
-        ann.get_portfolio_history, lambda: ann.get("/account/activities"),
         lambda: ann.get("/corporate_actions/announcements"),
         lambda: ann.get("/options/contracts"),
     ]  # fmt: skip

@@ -114,7 +114,20 @@ MARKET: dict[tuple[str, str], Seed] = {
         ("/{symbol}/snapshot", STOCK, {}),
     )
 }
+
+
+def watchlist(venue: Venue) -> str:
+    body = {"name": str(uuid.uuid4()), "symbols": ["AAPL"]}
+    return str(venue.call("ann", "POST", "/v2/watchlists", body).json()["id"])
+
+
+def watchlist_path(venue: Venue, **more: str) -> dict[str, Any]:
+    return {"path_parameters": {"watchlist_id": watchlist(venue), **more}}
+
+
 SYMBOL = {"path_parameters": {"symbol_or_asset_id": "AAPL"}}
+CONFIGURATIONS = "/v2/account/configurations"
+WATCHLIST = "/v2/watchlists/{watchlist_id}"
 SEEDED: dict[tuple[str, str], Seed] = {
     ("POST", "/v2/orders"): new_order,
     ("GET", "/v2/orders"): lambda _: {"query": {"status": "all", "limit": 5, "nested": "True"}},
@@ -129,6 +142,16 @@ SEEDED: dict[tuple[str, str], Seed] = {
     ("DELETE", "/v2/positions"): lambda _: {"query": {"cancel_orders": "True"}},
     ("DELETE", "/v2/positions/{symbol_or_asset_id}"): lambda _: {**SYMBOL, "query": {"qty": "1"}},
     ("GET", "/v2/assets/{symbol_or_asset_id}"): lambda _: SYMBOL,
+    ("GET", "/v2/account/activities/{activity_type}"): lambda _: {
+        "path_parameters": {"activity_type": "CSD"}
+    },
+    ("PATCH", CONFIGURATIONS): lambda _: {"body": {"fractional_trading": True}},
+    ("POST", "/v2/watchlists"): lambda _: {"body": {"name": "mine", "symbols": ["AAPL"]}},
+    ("GET", WATCHLIST): watchlist_path,
+    ("PUT", WATCHLIST): lambda v: {**watchlist_path(v), "body": {"symbols": ["MSFT"]}},
+    ("POST", WATCHLIST): lambda v: {**watchlist_path(v), "body": {"symbol": "MSFT"}},
+    ("DELETE", WATCHLIST): watchlist_path,
+    ("DELETE", f"{WATCHLIST}/{{symbol}}"): lambda v: watchlist_path(v, symbol="AAPL"),
     ("POST", "/web/session"): sign_in,
     **MARKET,
 }

@@ -15,7 +15,7 @@ from madang.cli import session
 from madang.cli.amounts import UsageError, price_units, quantity_units
 from madang.cli.app import prepare_state
 from madang.exchange.ledger.copy import FILE as HISTORY
-from madang.exchange.ledger.copy import copy_history
+from madang.exchange.ledger.copy import STORE_FILE, copy_history, copy_store
 from madang.exchange.operator import read_directory
 from madang.exchange.venue import backup as copies
 from madang.exchange.venue import maintenance
@@ -137,13 +137,16 @@ def backup(
     target: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     state: StateOption = None,
 ) -> None:
-    """Copy log, snapshots and history, also while the venue runs."""
+    """Copy log, snapshots, history and store, also while the venue runs."""
     folder = session.market_folder(state)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent) as aside:
         has_history = copy_history(folder, Path(aside))
         manifest = copies.backup(folder, target, _committed(state))
+        has_store = copy_store(folder, Path(aside))
         if has_history:
             os.replace(Path(aside) / HISTORY, target / HISTORY)
+        if has_store:
+            os.replace(Path(aside) / STORE_FILE, target / STORE_FILE)
     typer.echo(f"{target}: a backup as of command {manifest.sequence}")
 
 
@@ -156,5 +159,6 @@ def restore(
     folder = session.state_folder(state)
     prepare_state(folder)
     copy_history(source, folder)
+    copy_store(source, folder)
     report = copies.restore(source, folder)
     typer.echo(f"{folder}: restored and verified as of command {report.sequence}")

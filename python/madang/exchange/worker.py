@@ -30,10 +30,13 @@ from madang.edge import (
     WebSocketRoute,
 )
 from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
 from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods, MarketHours
 from madang.exchange.api.closing import ClosingMethods
+from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
 from madang.exchange.api.ledger_client import LedgerClient
@@ -42,7 +45,10 @@ from madang.exchange.api.market import MarketDataMethods
 from madang.exchange.api.market_routes import market_routes
 from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
+from madang.exchange.api.store_client import Configurations, StoreClient
+from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
@@ -82,6 +88,8 @@ class Worker:
         self.hub = Hub(settings.hub)
         self.replica = DirectoryReplica(bus)
         self.gateway = OrderGateway(bus, settings.gateway, clock)
+        store = StoreClient(bus, clock)
+        self.configurations = Configurations(bus, store)
         self._settings = settings
         self._bus = bus
         secret = load_secret(state_dir)
@@ -93,18 +101,23 @@ class Worker:
         self._market = MarketData(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
         self._data = MarketStream(authenticator, self._topics)
-        self._trading = TradingStream(authenticator, self._events)
         self._page = PageStream(authenticator, self.replica, self._events, self._market)
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
-        orders = OrderMethods(self.gateway, ledger, self.replica, self_trade)
+        orders = OrderMethods(self.gateway, ledger, self.replica, self_trade, self.configurations)
+        self._trading = TradingStream(authenticator, self._events, orders)
         methods = Methods(
             orders,
-            AccountMethods(ledger, self.replica),
+            AccountMethods(ledger, self.replica, self.configurations),
             ClosingMethods(orders, ledger, self.replica),
             AssetMethods(self.replica),
             ClockMethods(feed, hours, clock),
+            CalendarMethods(hours),
+            ActivityMethods(ledger, self.replica, hours),
+            PortfolioMethods(ledger, hours, clock),
+            ConfigurationMethods(self.configurations, store),
+            WatchlistMethods(store, self.replica),
             WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
@@ -143,6 +156,7 @@ class Worker:
         self._market.close()
         self._topics.close()
         self._login.close()
+        await self.configurations.close()
         await self.replica.close()
 
     def _metrics(self) -> Iterable[Metric]:
@@ -184,6 +198,7 @@ async def main(process: Process) -> None:
 
 async def _started(worker: Worker, process: Process) -> bool:
     """Load the directory; False where the worker is stopped before it could."""
+    worker.configurations.start()
     loading = asyncio.create_task(worker.replica.start())
     stopping = asyncio.create_task(process.wait_stop())
     await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -11,6 +11,7 @@ from madang.exchange.api.decimals import cash_text, price_text, quantity_text, r
 from madang.exchange.api.ledger_client import AccountView, LedgerClient
 from madang.exchange.api.orders import caller
 from madang.exchange.api.refusals import not_found
+from madang.exchange.api.store_client import Configurations
 from madang.exchange.api.times import time_text
 from madang.exchange.directory import DirectoryReplica, Instrument
 from madang.wire.codes import QUANTITY_SCALE, VALUE_PER_CASH, AccountState
@@ -23,13 +24,19 @@ RATIO_DECIMALS: Final = 10
 class AccountMethods:
     """Handlers of /v2/account and /v2/positions."""
 
-    def __init__(self, ledger: LedgerClient, replica: DirectoryReplica) -> None:
+    def __init__(
+        self, ledger: LedgerClient, replica: DirectoryReplica, configurations: Configurations
+    ) -> None:
         self._ledger = ledger
         self._replica = replica
+        self._configurations = configurations
 
     async def get(self, request: Request) -> Response:
         """GET /v2/account."""
-        return json_response(account_entity(await self._view(request)))
+        entity = account_entity(await self._view(request))
+        chosen = self._configurations.of(caller(request))
+        entity.trade_suspended_by_user = chosen is not None and chosen.suspend_trade
+        return json_response(entity)
 
     async def positions(self, request: Request) -> Response:
         """GET /v2/positions."""

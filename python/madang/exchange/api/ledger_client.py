@@ -41,6 +41,15 @@ class AccountView(NamedTuple):
     prices: dict[int, int]
 
 
+class CurveView(NamedTuple):
+    """What an account was worth: (time, worth), flows (time, worth, is cash), and its worth now."""
+
+    steps: list[tuple[int, int]]
+    flows: list[tuple[int, int, bool]]
+    equity: int
+    now_ns: int
+
+
 class OrderFilter(msgspec.Struct, frozen=True):
     """Which orders of an account; see `ledger.query`."""
 
@@ -87,6 +96,17 @@ class LedgerClient:
         fields = msgspec.structs.asdict(wanted)
         answer = await self._ask({"kind": "orders", "account": account, **fields})
         return [parse_order(body, 0) for body in answer["orders"]]
+
+    async def activities(self, account: int, **wanted: object) -> list[dict[str, Any]]:
+        """Return fills and transfers of the account; see `ledger.activities.ActivityFilter`."""
+        answer = await self._ask({"kind": "activities", "account": account, "wanted": wanted})
+        rows: list[dict[str, Any]] = answer["activities"]
+        return rows
+
+    async def curve(self, account: int, **span: int) -> CurveView:
+        """Return what the account was worth in a span; see `ledger.equity.CurveQuery`."""
+        answer = await self._ask({"kind": "curve", "account": account, **span})
+        return CurveView(answer["steps"], answer["flows"], answer["equity"], answer["now_ns"])
 
     async def account(self, number: int) -> AccountView | None:
         """Return an account with its positions."""

@@ -25,6 +25,7 @@ from madang.exchange.api.order_request import (
 )
 from madang.exchange.api.refusals import (
     Asked,
+    forbidden,
     invalid,
     not_found,
     outcome_unknown,
@@ -34,8 +35,9 @@ from madang.exchange.api.refusals import (
 )
 from madang.exchange.api.render import order_json
 from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQuery
+from madang.exchange.api.store_client import Configuration, Configurations
 from madang.exchange.api.times import parse_time
-from madang.exchange.directory import DirectoryReplica
+from madang.exchange.directory import Directory, DirectoryReplica
 from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 from madang.wire.commands import encode_cancel, encode_new_order, encode_replace
@@ -61,29 +63,45 @@ class OrderMethods:
     """Handlers of /v2/orders."""
 
     def __init__(
-        self, gateway: Gateway, ledger: LedgerClient, replica: DirectoryReplica, self_trade: int
+        self,
+        gateway: Gateway,
+        ledger: LedgerClient,
+        replica: DirectoryReplica,
+        self_trade: int,
+        configurations: Configurations,
     ) -> None:
         """`self_trade` is the SelfTrade mode of orders that name none."""
+        self._configurations = configurations
         self._gateway = gateway
         self._ledger = ledger
         self._replica = replica
         self._self_trade = self_trade
 
+    @property
+    def directory(self) -> Directory:
+        """Return what orders are rendered with."""
+        return self._replica.directory
+
     async def create(self, request: Request) -> Response:
         """POST /v2/orders."""
-        body = request.json(OrderBody)
+        return self._order_response(await self.place_body(caller(request), request.json(OrderBody)))
+
+    async def place_body(self, account: int, body: OrderBody) -> Order:
+        """Return the order that a client's body asks for, once accepted; raises ApiError."""
         order = read_order(body, self._replica.directory)
-        names_mode = bool(body.self_trade_prevention)
-        return self._order_response(await self.place(caller(request), order, names_mode))
+        return await self.place(account, order, bool(body.self_trade_prevention))
 
     async def place(self, account: int, order: NewOrder, names_mode: bool = False) -> Order:
         """Return an accepted order as it stands after the command; raises ApiError.
 
         An order that names no mode of self-trade prevention gets the venue's.
         """
+        terms = order.terms
         if not names_mode:
-            order.terms.self_trade = self._self_trade
-        command = encode_new_order(account, new_request_id(), order.terms, order.client_order_id)
+            terms.self_trade = self._self_trade
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        check_choice(chosen, bool(terms.notional or terms.quantity % QUANTITY_SCALE))
+        command = encode_new_order(account, new_request_id(), terms, order.client_order_id)
         result = await self._submit(command)
         if result.reason != Reason.OK:
             raise refusal(result, order.asked)
@@ -102,7 +120,7 @@ class OrderMethods:
     async def get(self, request: Request) -> Response:
         """GET /v2/orders/{order_id}."""
         request.query_as(OrderQuery)
-        order = await self._find(caller(request), order_number(request))
+        order = await self._find(caller(request), order_number(request.parameters["order_id"]))
         return self._order_response(order)
 
     async def get_by_client_order_id(self, request: Request) -> Response:
@@ -115,9 +133,17 @@ class OrderMethods:
 
     async def replace(self, request: Request) -> Response:
         """PATCH /v2/orders/{order_id}."""
-        account = caller(request)
-        replacement = read_replacement(order_number(request), request.json(ReplaceBody))
+        order = await self.replace_body(
+            caller(request), request.parameters["order_id"], request.json(ReplaceBody)
+        )
+        return self._order_response(order)
+
+    async def replace_body(self, account: int, order_id: str, body: ReplaceBody) -> Order:
+        """Return the order that takes the place of another; raises ApiError."""
+        replacement = read_replacement(order_number(order_id), body)
         terms = replacement.terms
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        check_choice(chosen, bool(terms.quantity % QUANTITY_SCALE))
         if terms.quantity % QUANTITY_SCALE or terms.time_in_force == TimeInForce.GTC:
             _check_fractional(
                 await self._find(account, terms.order_id), terms.quantity, terms.time_in_force
@@ -131,19 +157,23 @@ class OrderMethods:
             raise refusal(
                 result, await self._asked(account, terms.order_id, replacement.asked, result)
             )
-        return self._order_response(await self._order_of(account, result))
+        return await self._order_of(account, result)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /v2/orders/{order_id}."""
-        account = caller(request)
-        number = order_number(request)
+        await self.cancel_order(caller(request), request.parameters["order_id"])
+        return _NO_CONTENT
+
+    async def cancel_order(self, account: int, order_id: str) -> Order:
+        """Return an order that was live and is canceled; raises ApiError."""
+        number = order_number(order_id)
         result = await self._submit(encode_cancel(account, new_request_id(), number))
         if result.reason == Reason.UNKNOWN_ORDER:
             await self._find(account, number)
             raise unprocessable("order is not cancelable")
         if result.reason != Reason.OK:
             raise refusal(result, Asked())
-        return _NO_CONTENT
+        return await self._order_of(account, result)
 
     async def cancel_all(self, request: Request) -> Response:
         """DELETE /v2/orders: 207 with the outcome of each open order."""
@@ -234,15 +264,23 @@ class OrderMethods:
         return Response(200, order_json(order, self._replica.directory))
 
 
+def check_choice(chosen: Configuration, fractional: bool) -> None:
+    """Refuse an order that the account's owner has chosen not to place."""
+    if chosen.suspend_trade:
+        raise forbidden("new orders are rejected by user request")
+    if fractional and not chosen.fractional_trading:
+        raise forbidden("fractional trading is disabled by user request")
+
+
 def caller(request: Request) -> int:
     """Return the account that calls."""
     assert request.principal is not None
     return request.principal.account
 
 
-def order_number(request: Request) -> int:
-    """Return the number behind the order id of the path; 404 where it is none of ours."""
-    number = from_uuid(Kind.ORDER, request.parameters["order_id"])
+def order_number(order_id: str) -> int:
+    """Return the number behind an order's id; 404 where it is none of ours."""
+    number = from_uuid(Kind.ORDER, order_id)
     if number is None or number > ORDER_NUMBER_MAX:
         raise not_found("order not found")
     return number

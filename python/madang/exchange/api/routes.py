@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from madang.edge import Operation, Role, Route
-from madang.exchange.api import schemas
+from madang.exchange.api import schemas, schemas_account
 from madang.exchange.api.account import AccountMethods
+from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
+from madang.exchange.api.calendar import CalendarMethods
 from madang.exchange.api.clock import ClockMethods
 from madang.exchange.api.closing import ClosingMethods
+from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.orders import OrderMethods
+from madang.exchange.api.portfolio import PortfolioMethods
+from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
 
 ORDERS = "/v2/orders"
@@ -26,6 +31,11 @@ class Methods:
     closing: ClosingMethods
     assets: AssetMethods
     clock: ClockMethods
+    calendar: CalendarMethods
+    activities: ActivityMethods
+    portfolio: PortfolioMethods
+    configurations: ConfigurationMethods
+    watchlists: WatchlistMethods
     session: WebSession
     symbols: WebSymbols
 
@@ -35,7 +45,10 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
     return (
         *_order_routes(methods.orders),
         *_account_routes(methods.account, methods.closing),
-        *_market_routes(methods.assets, methods.clock),
+        *_history_routes(methods.activities, methods.portfolio),
+        *_configuration_routes(methods.configurations),
+        *_watchlist_routes(methods.watchlists),
+        *_market_routes(methods.assets, methods.clock, methods.calendar),
         *_web_routes(methods.session, methods.symbols),
     )
 
@@ -96,7 +109,76 @@ def _account_routes(account: AccountMethods, closing: ClosingMethods) -> tuple[R
     )  # fmt: skip
 
 
-def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ...]:
+def _history_routes(activities: ActivityMethods, portfolio: PortfolioMethods) -> tuple[Route, ...]:
+    path, tags = "/v2/account/activities", ("account",)
+    rows = list[schemas_account.Activity]
+    return (
+        Route("GET", path, activities.list_all, Role.VIEWER, Operation(
+            "List fills, deposits and withdrawals", tags,
+            query=schemas_account.AllActivitiesQuery, responses={200: rows},
+        )),
+        Route("GET", path + "/{activity_type}", activities.list_kind, Role.VIEWER, Operation(
+            "List activities of one type", tags,
+            query=schemas_account.ActivitiesQuery, responses={200: rows},
+        )),
+        Route("GET", "/v2/account/portfolio/history", portfolio.get, Role.VIEWER, Operation(
+            "Return what the account was worth over time", tags,
+            query=schemas_account.PortfolioQuery,
+            responses={200: schemas_account.PortfolioHistory},
+        )),
+    )  # fmt: skip
+
+
+def _configuration_routes(configurations: ConfigurationMethods) -> tuple[Route, ...]:
+    path, tags = "/v2/account/configurations", ("account",)
+    one = schemas_account.AccountConfiguration
+    return (
+        Route("GET", path, configurations.get, Role.VIEWER, Operation(
+            "Return what the account's owner has chosen", tags, responses={200: one},
+        )),
+        Route("PATCH", path, configurations.change, Role.TRADER, Operation(
+            "Change it", tags, request=schemas_account.ConfigurationChange,
+            responses={200: one, 422: None},
+        )),
+    )  # fmt: skip
+
+
+def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
+    every, tags = "/v2/watchlists", ("watchlists",)
+    one = "/v2/watchlists/{watchlist_id}"
+    return (
+        Route("GET", every, watchlists.list_all, Role.VIEWER, Operation(
+            "List watchlists without their assets", tags,
+            responses={200: list[schemas_account.Watchlist]},
+        )),
+        Route("POST", every, watchlists.create, Role.TRADER, Operation(
+            "Make a watchlist", tags, request=schemas_account.NewWatchlist,
+            responses={200: schemas_account.Watchlist, 422: None},
+        )),
+        Route("GET", one, watchlists.get, Role.VIEWER, Operation(
+            "Return a watchlist", tags, responses={200: schemas_account.Watchlist, 404: None},
+        )),
+        Route("PUT", one, watchlists.update, Role.TRADER, Operation(
+            "Change a watchlist", tags, request=schemas_account.WatchlistChange,
+            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+        )),
+        Route("POST", one, watchlists.add, Role.TRADER, Operation(
+            "Add a symbol to a watchlist", tags, request=schemas_account.WatchlistSymbol,
+            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+        )),
+        Route("DELETE", one, watchlists.delete, Role.TRADER, Operation(
+            "Delete a watchlist", tags, responses={204: None, 404: None},
+        )),
+        Route("DELETE", one + "/{symbol}", watchlists.remove, Role.TRADER, Operation(
+            "Take a symbol out of a watchlist", tags,
+            responses={200: schemas_account.Watchlist, 404: None},
+        )),
+    )  # fmt: skip
+
+
+def _market_routes(
+    assets: AssetMethods, clock: ClockMethods, calendar: CalendarMethods
+) -> tuple[Route, ...]:
     tags = ("market",)
     return (
         Route("GET", "/v2/assets", assets.list_all, Role.VIEWER, Operation(
@@ -107,6 +189,10 @@ def _market_routes(assets: AssetMethods, clock: ClockMethods) -> tuple[Route, ..
         )),
         Route("GET", "/v2/clock", clock.get, Role.VIEWER, Operation(
             "Return the market clock", tags, responses={200: schemas.MarketClock},
+        )),
+        Route("GET", "/v2/calendar", calendar.get, Role.VIEWER, Operation(
+            "List trading days", tags, query=schemas_account.CalendarQuery,
+            responses={200: list[schemas_account.CalendarDay]},
         )),
     )  # fmt: skip
 

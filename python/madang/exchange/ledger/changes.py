@@ -88,10 +88,13 @@ class Changes:
         self.fills: list[tuple[bytes, int]] = []  # with the side that took
         self.transfers: list[bytes] = []
         self.market = MarketRows()
+        self.equity: list[tuple[int, int, int]] = []
+        self.flows: list[tuple[int, int, int, int, int]] = []
         self.order_count = 0
 
     def __len__(self) -> int:
-        return self.order_count + len(self.fills) + len(self.transfers) + len(self.market)
+        moved = len(self.fills) + len(self.transfers) + len(self.flows)
+        return self.order_count + moved + len(self.equity) + len(self.market)
 
     def reach(self, sequence: int, now_ns: int) -> None:
         """Note that everything up to this command is in."""
@@ -132,6 +135,14 @@ class Changes:
         for record, aggressor in self.fills:
             fields = unpack(record)
             yield (*fields, taker if fields[_FILL_SIDE] == aggressor else maker)
+
+    def equity_rows(self) -> Iterator[Row]:
+        """Yield what accounts were worth: account, step, equity."""
+        return iter(self.equity)
+
+    def flow_rows(self) -> Iterator[Row]:
+        """Yield what came in and went out: event, account, time, instrument, worth."""
+        return iter(self.flows)
 
     def transfer_rows(self) -> Iterator[Row]:
         """Yield a row for every transfer, in the order of TRANSFER_COLUMNS."""

@@ -7,9 +7,9 @@ two writers, or a writer that starts again from an older point, never write anyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from madang.core.errors import MadangError
+from madang.exchange.ledger.activities import ActivityFilter, read_activities
 from madang.exchange.ledger.changes import (
     FILL_COLUMNS,
     ORDER_COLUMNS,
@@ -24,10 +25,19 @@ from madang.exchange.ledger.changes import (
     Changes,
     Row,
 )
+from madang.exchange.ledger.equity import Curve, CurveQuery, read_curve
 from madang.exchange.ledger.market_changes import BAR_COLUMNS, QUOTE_COLUMNS, TRADE_COLUMNS
 from madang.exchange.ledger.market_history import MarketHistory
 from madang.exchange.ledger.market_tables import bars, quotes, trades
-from madang.exchange.ledger.tables import fills, order_of_row, orders, progress, transfers
+from madang.exchange.ledger.tables import (
+    equity,
+    fills,
+    flows,
+    order_of_row,
+    orders,
+    progress,
+    transfers,
+)
 from madang.wire.events import Order
 
 ROWS_AT_ONCE: Final = 10_000
@@ -95,6 +105,11 @@ class History:
             _Writing(self._text(insert(trades), TRADE_COLUMNS), lambda c: c.market.trade_rows()),
             _Writing(self._text(upsert(bars), BAR_COLUMNS), lambda c: c.market.bar_rows()),
             _Writing(self._text(upsert(quotes), QUOTE_COLUMNS), lambda c: c.market.quote_rows()),
+            _Writing(
+                self._text(insert(equity).on_conflict_do_nothing(), tuple(equity.c.keys())),
+                Changes.equity_rows,
+            ),
+            _Writing(self._text(insert(flows), tuple(flows.c.keys())), Changes.flow_rows),
         )
 
     def _text(self, statement: sa.Insert, columns: tuple[str, ...]) -> str:
@@ -178,6 +193,16 @@ class History:
         async with self._database.connect() as connection:
             rows = await connection.execute(statement.limit(wanted.limit))
             return [order_of_row(row) for row in rows.mappings()]
+
+    async def activities(
+        self, wanted: ActivityFilter, unwritten: Iterable[Changes]
+    ) -> list[dict[str, Any]]:
+        """Return fills and transfers of an account, those of `unwritten` among them."""
+        return await read_activities(self._database, wanted, unwritten)
+
+    async def curve(self, query: CurveQuery, unwritten: Iterable[Changes]) -> Curve:
+        """Return what an account was worth, rows of `unwritten` among them."""
+        return await read_curve(self._database, query, unwritten)
 
     async def _one(self, statement: sa.Select[tuple[object, ...]]) -> Order | None:
         async with self._database.connect() as connection:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from madang.core import log
 from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
 from madang.exchange.feed.days import Days
+from madang.exchange.ledger.activities import ActivityFilter
 from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, collect
+from madang.exchange.ledger.equity import Curve, CurveQuery, EquityRecorder
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.market_changes import MarketRows, MarketTracker
 from madang.exchange.venue import snapshot as snapshots
@@ -72,6 +75,9 @@ class Ledger:
     ) -> None:
         self.flow: Flow | None = None
         self.market = MarketTracker(Days("UTC"))
+        self.replica: Callable[[], Engine] | None = None
+        """Who has just applied the batch; without it no worth of accounts is recorded."""
+        self._equity = EquityRecorder()
         self._history = history
         self._state_dir = state_dir
         self._snapshot_every = snapshot_every
@@ -119,9 +125,13 @@ class Ledger:
             if sequence > self._written + 1:
                 self._log.error("history has a hole", after=self._written, before=sequence)
         fresh = last > self._written
-        collect(events, self._changes if fresh else None, self._recent)
+        changes = self._changes if fresh else None
+        transfers = len(self._changes.transfers)
+        collect(events, changes, self._recent)
         if fresh:
             self.market.collect(events, self._changes.market)
+        if self.replica is not None:
+            self._equity.record(now_ns, self.replica(), changes, transfers)
         if last > self._changes.sequence:
             self._changes.reach(last, now_ns + count - 1)
         if len(self._changes) * 2 >= self._changes_max:
@@ -215,6 +225,14 @@ class Ledger:
         if found:
             return max(found, key=lambda order: order.order_id)
         return await self._history.order_by_client_id(account, text)
+
+    async def activities(self, wanted: ActivityFilter) -> list[dict[str, Any]]:
+        """Return fills and transfers of an account, written or not."""
+        return await self._history.activities(wanted, (self._writing, self._changes))
+
+    async def curve(self, query: CurveQuery) -> Curve:
+        """Return what an account was worth, written or not."""
+        return await self._history.curve(query, (self._writing, self._changes))
 
     async def orders(self, engine: Engine, wanted: OrderFilter, status: str) -> list[Order]:
         """Return the account's orders with `status` open, closed or all."""

@@ -22,6 +22,8 @@ from madang.exchange import bootstrap
 from madang.exchange import engine as engines
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import OrderGateway
+from madang.exchange.ledger.activities import ActivityFilter
+from madang.exchange.ledger.equity import CurveQuery, equity_of, prices_of
 from madang.exchange.ledger.history import History, OrderFilter
 from madang.exchange.ledger.ledger import (
     WRITE_RETRY_S,
@@ -33,15 +35,16 @@ from madang.exchange.ledger.market_changes import MarketTracker
 from madang.exchange.ledger.market_queries import MarketQueries, prune_for_ever
 from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
+from madang.exchange.ledger.store_server import open_store
 from madang.exchange.operator import Operator, read_directory
 from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.events import (
     ACCOUNT_BODY,
-    INSTRUMENT_BODY,
     RECORD_HEADER_BYTES,
     split_records,
 )
+from madang.wire.records import parse_account
 
 ANSWER_TIMEOUT_MS = 5_000
 WAITING_MAX = 10_000
@@ -62,6 +65,8 @@ class QueryServer:
             "order": self._order,
             "order_by_client_id": self._order_by_client_id,
             "orders": self._orders,
+            "activities": self._activities,
+            "curve": self._curve,
             "account": self._account,
             "events": self._events,
         }
@@ -102,7 +107,7 @@ class QueryServer:
             _check_numbers(query)
             kind = self._kinds.get(str(query.get("kind")))
             answer = await kind(query) if kind else {"error": "unknown kind of query"}
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
             answer = {"error": f"malformed query: {error}"}
         except SQLAlchemyError:
             log.get("ledger").exception("query failed")
@@ -131,23 +136,33 @@ class QueryServer:
         )
         return {"orders": bodies(found)}
 
+    async def _activities(self, query: Query) -> Query:
+        wanted = msgspec.convert({"account": query["account"], **query["wanted"]}, ActivityFilter)
+        return {"activities": await self._ledger.activities(wanted)}
+
+    async def _curve(self, query: Query) -> Query:
+        engine = self._follower.engine
+        record = engine.account(query["account"])
+        if record is None:
+            return {"error": "unknown account"}
+        account = parse_account(record, RECORD_HEADER_BYTES)
+        worth, now_ns = equity_of(engine, account, prices_of(engine)), engine.now_ns
+        names = ("account", "from_ns", "until_ns", "width_ns")
+        curve = await self._ledger.curve(CurveQuery(*(query[name] for name in names)))
+        return {**curve._asdict(), "equity": worth, "now_ns": now_ns}
+
     async def _account(self, query: Query) -> Query:
         engine = self._follower.engine
         number = query["account"]
         record = engine.account(number)
         positions = engine.positions(number)
-        prices: dict[int, int] = {}
-        instruments = engine.instruments()
-        for _, at, _ in split_records(instruments):
-            fields = INSTRUMENT_BODY.unpack_from(instruments, at + RECORD_HEADER_BYTES)
-            prices[fields[0]] = fields[8] or fields[7]
         return {
             "account": _account_body(record) if record else None,
             "positions": [
                 positions[at + RECORD_HEADER_BYTES : at + length]
                 for _, at, length in split_records(positions)
             ],
-            "prices": prices,
+            "prices": prices_of(engine),
             "sequence": engine.sequence,
         }
 
@@ -206,6 +221,7 @@ async def main(process: Process) -> None:
     options = msgspec.convert(dict(process.options), LedgerOptions)
     settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    store = await open_store(process.state_dir, settings.store_database, bus)
     committed = await _committed(bus)
     sql = await open_history(process.state_dir, settings.database, committed)
     history = History(sql)
@@ -220,6 +236,7 @@ async def main(process: Process) -> None:
     )
     ledger.flow = follower
     ledger.market.depth = lambda instrument: follower.engine.depth(instrument, 1)
+    ledger.replica = lambda: follower.engine
     written = await ledger.open()
     writer = asyncio.create_task(_write_for_ever(ledger, follower))  # makes room while catching up
     try:
@@ -244,5 +261,6 @@ async def main(process: Process) -> None:
             await task
     await follower.close()
     await ledger.write(follower.engine)
+    await store.close()
     await bus.close()
     await sql.dispose()

@@ -83,6 +83,7 @@ async def _fill(state_dir: Path, new: Path, factory: EngineFactory, partial: boo
         ledger = Ledger(history, state_dir, NO_SNAPSHOTS)
         ledger.market.depth = lambda instrument: replica.depth(instrument, 1)
         await ledger.open()
+        ledger.replica = lambda: replica
         for place in walk:
             if place.header.sequence <= replica.sequence:
                 continue

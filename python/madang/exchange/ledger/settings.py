@@ -6,9 +6,10 @@ import msgspec
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[ledger]`: `database` is an SQLAlchemy URL, empty for a file in the state folder."""
+    """`[ledger]`: databases are SQLAlchemy URLs, empty for files in the state folder."""
 
     database: str = ""
+    store_database: str = ""
     snapshot_every: Annotated[int, msgspec.Meta(ge=1)] = 200_000
     """Commands between two snapshots."""
     trade_days: Annotated[int, msgspec.Meta(ge=0)] = 90

@@ -45,6 +45,19 @@ def _table(table: str, columns: tuple[str, ...], key: str) -> sa.Table:
 orders = _table("orders", ORDER_COLUMNS, "order_id")
 fills = _table("fills", FILL_COLUMNS, "event_id")
 transfers = _table("transfers", TRANSFER_COLUMNS, "event_id")
+equity = sa.Table(
+    "equity",
+    metadata,
+    sa.Column("account", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("step_ns", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("equity", sa.BigInteger),
+)
+flows = sa.Table(
+    "flows",
+    metadata,
+    sa.Column("event_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    *(sa.Column(name, sa.BigInteger) for name in ("account", "now_ns", "instrument", "worth")),
+)
 
 
 def order_of_row(row: sa.RowMapping) -> Order:

@@ -1,9 +1,9 @@
-"""The trading stream `/stream`: authenticate, listen, then the account's order events.
+"""The trading stream `/stream`: authenticate, listen, the account's order events, and orders.
 
 Nothing is sent before the client has spoken, since clients read exactly one frame as the answer to
 their authentication. `listen` replaces the list of streams; an empty list stops. Invariant: the
 answer to `listen` leaves before the first event, and every event after it arrives, or the
-connection is closed.
+connection is closed. Orders are the business of `trading_orders`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import msgspec
 from madang.core.closecodes import CloseCode
 from madang.edge import ApiError, Principal, Request
 from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.orders import OrderMethods
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import JSON, MSGPACK, TRADE_UPDATES, control
+from madang.exchange.stream.trading_orders import TradingOrders
 from madang.hub import Connection
 
 FAILURES_MAX: Final = 3
@@ -27,16 +29,21 @@ FAILURE_DELAY_S: Final = 0.5
 STREAMS_MAX: Final = 100
 _MSGPACK_TYPES: Final = frozenset(("application/msgpack", "application/x-msgpack"))
 
+_NOTHING: Final = msgspec.Raw(b"{}")
+
 Watch = Callable[["TradingSession"], None]
 
 
 class Frame(msgspec.Struct):
-    """What a client says; Alpaca's older form carries the key beside the action."""
+    """What a client says, `data` as it was written; an older form has the key beside the action."""
 
     action: str
-    data: dict[str, Any] = {}
+    data: msgspec.Raw = _NOTHING
     key: str = ""
     secret: str = ""
+
+
+_FRAME: Final = msgspec.json.Decoder(Frame)
 
 
 class TradingSession:
@@ -47,9 +54,11 @@ class TradingSession:
         connection: Connection,
         authenticator: ExchangeAuthenticator,
         events: AccountEventsHub,
+        orders: OrderMethods,
         on_close: Watch,
     ) -> None:
         self._connection = connection
+        self._orders = TradingOrders(connection, orders)
         self._authenticator = authenticator
         self._events = events
         self._on_close = on_close
@@ -62,16 +71,19 @@ class TradingSession:
         """Take one message of the client."""
         try:
             if self._connection.dialect == MSGPACK and binary:
-                frame = msgspec.msgpack.decode(payload, type=Frame)
-            else:
-                frame = msgspec.json.decode(payload, type=Frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                payload = msgspec.json.encode(msgspec.msgpack.decode(payload))
+            frame = _FRAME.decode(payload)
+            if frame.action == "order":
+                self._orders.take(self.principal, frame.data)
+                return
+            data = msgspec.json.decode(frame.data, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError):
             self._connection.close(CloseCode.POLICY_VIOLATION, "invalid syntax")
             return
         if frame.action in ("authenticate", "auth"):
-            self._authenticate(frame)
+            self._authenticate(frame, data)
         elif frame.action == "listen":
-            self._listen(frame)
+            self._listen(data)
         else:
             self._connection.close(CloseCode.POLICY_VIOLATION, "unknown action")
 
@@ -91,12 +103,12 @@ class TradingSession:
         if not self._authenticator.key_holds(principal):
             self._connection.close(CloseCode.UNAUTHORIZED, "the key was revoked")
 
-    def _authenticate(self, frame: Frame) -> None:
+    def _authenticate(self, frame: Frame, data: dict[str, Any]) -> None:
         if self._delayed is not None:
             self._connection.close(CloseCode.POLICY_VIOLATION, "wait for the answer")
             return
-        key_id = frame.data.get("key_id", frame.key)
-        secret = frame.data.get("secret_key", frame.secret)
+        key_id = data.get("key_id", frame.key)
+        secret = data.get("secret_key", frame.secret)
         try:
             principal = self._authenticator.key(str(key_id), str(secret))
         except ApiError:
@@ -116,12 +128,12 @@ class TradingSession:
         if self._failures >= FAILURES_MAX:
             self._connection.close(CloseCode.UNAUTHORIZED, "too many failed attempts")
 
-    def _listen(self, frame: Frame) -> None:
+    def _listen(self, data: dict[str, Any]) -> None:
         principal = self.principal
         if principal is None:
             self._say_authorization("unauthorized", "listen")
             return
-        streams = frame.data.get("streams")
+        streams = data.get("streams")
         if not isinstance(streams, list) or len(streams) > STREAMS_MAX:
             self._connection.close(CloseCode.POLICY_VIOLATION, "streams must be a list")
             return
@@ -152,9 +164,12 @@ class TradingSession:
 class TradingStream:
     """Opens sessions and closes those whose key is revoked."""
 
-    def __init__(self, authenticator: ExchangeAuthenticator, events: AccountEventsHub) -> None:
+    def __init__(
+        self, authenticator: ExchangeAuthenticator, events: AccountEventsHub, orders: OrderMethods
+    ) -> None:
         self._authenticator = authenticator
         self._events = events
+        self._orders = orders
         self._sessions: set[TradingSession] = set()
 
     def open(self, request: Request, connection: Connection) -> TradingSession:
@@ -162,7 +177,7 @@ class TradingStream:
         content_type = (request.headers.get("content-type") or "").partition(";")[0].strip()
         connection.dialect = MSGPACK if content_type.lower() in _MSGPACK_TYPES else JSON
         session = TradingSession(
-            connection, self._authenticator, self._events, self._sessions.discard
+            connection, self._authenticator, self._events, self._orders, self._sessions.discard
         )
         self._sessions.add(session)
         return session
