@@ -2,7 +2,8 @@
 
 `PORT KIND CLIENTS PAUSE_MS MEASURE`: connects, prints "ready", reads every PAUSE_MS (0: at
 once) and on "reset" begins to count anew; "count" is answered with the messages so far; at the
-end of stdin it prints {"messages", "latencies_us"}. With MEASURE 1 the due times in the messages are compared with the clock.
+end of stdin it prints {"messages", "latencies_us"}. With MEASURE 1 the due
+times in the messages are compared with the clock.
 """
 
 from __future__ import annotations
