@@ -1,8 +1,9 @@
 """The clients of bench/fanout.py: raw sockets, so that reading costs a small part of sending.
 
 `PORT KIND CLIENTS PAUSE_MS MEASURE`: connects, prints "ready", reads every PAUSE_MS (0: at
-once) and on "reset" begins to count anew; at the end of stdin it prints {"messages", "latencies_us"}. With
-MEASURE 1 the due times in the messages are compared with the clock of the machine.
+once) and on "reset" begins to count anew; "count" is answered with the messages so far; at the
+end of stdin it prints {"messages", "latencies_us"}. With MEASURE 1 the due
+times in the messages are compared with the clock.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from dataclasses import dataclass, field
 
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -68,6 +70,29 @@ def take(data: bytes, kind: str, latencies: list[int]) -> None:
             latencies.append((now_ns - int(found[1])) // 1_000)
 
 
+@dataclass
+class Tally:
+    """What was received: bytes, and how old messages were."""
+
+    received: int = 0
+    latencies: list[int] = field(default_factory=list)
+
+
+def obey(tally: Tally, size: int) -> bool:
+    """Do what the next line of stdin says; False at its end."""
+    word = sys.stdin.readline().strip()
+    if word == "reset":
+        tally.received = 0
+        tally.latencies.clear()
+        print("reset", flush=True)
+    elif word == "count":
+        print(tally.received / size, flush=True)
+    else:
+        found = sorted(tally.latencies)
+        print(json.dumps({"messages": tally.received / size, "latencies_us": found}))
+    return bool(word)
+
+
 def main() -> None:
     """Connect, read, tell."""
     port, kind, clients, pause_ms = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -81,28 +106,22 @@ def main() -> None:
     print("ready", flush=True)
     buffer = bytearray(262_144)
     size = PAYLOAD_BYTES + OVERHEAD_BYTES[kind]
-    received = 0
-    latencies: list[int] = []
+    tally = Tally()
     while True:
         for number, _ in poll.poll():
             if number == 0:
-                if not sys.stdin.readline():
-                    latencies.sort()
-                    print(json.dumps({"messages": received / size, "latencies_us": latencies}))
+                if not obey(tally, size):
                     return
-                received = 0
-                latencies.clear()
-                print("reset", flush=True)
                 continue
             count = socks[number].recv_into(buffer)
             if not count:
                 raise SystemExit("a connection was closed")
             if kind == "centrifugo":  # messages may share a frame: count them
-                received += buffer.count(BEFORE[kind], 0, count) * size
+                tally.received += buffer.count(BEFORE[kind], 0, count) * size
             else:
-                received += count
+                tally.received += count
             if measured:
-                take(bytes(buffer[:count]), kind, latencies)
+                take(bytes(buffer[:count]), kind, tally.latencies)
         if pause_s:
             time.sleep(pause_s)
 

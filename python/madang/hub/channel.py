@@ -106,15 +106,20 @@ class Channel:
         dropping = self._dropping
         slow = [] if keyframe else list(dropping)
         skipped = 0
+        dialect, frame = "", b""  # neighbours mostly speak the same: no call for each of them
         for subscriber, after in self._subscribers.items():
             if after is not None and position <= after:
                 skipped += 1
             elif dropping and not keyframe and subscriber in dropping:
                 continue
-            elif not subscriber.deliver(publication.frame(subscriber.dialect), window_ms):
-                slow.append(subscriber)
-            elif dropping:
-                dropping.discard(subscriber)
+            else:
+                if subscriber.dialect != dialect or not frame:
+                    dialect = subscriber.dialect
+                    frame = publication.frame(dialect)
+                if not subscriber.deliver(frame, window_ms):
+                    slow.append(subscriber)
+                elif dropping:
+                    dropping.discard(subscriber)
         self.deliveries += len(self._subscribers) - len(slow) - skipped
         for subscriber in slow:
             self._fell_behind(subscriber)

@@ -107,8 +107,12 @@ class Connection:
         """Queue a ready frame; False where the outbox is full."""
         if self.closed:
             return True
-        if not self._outbox.append(frame):
+        outbox = self._outbox
+        waiting = outbox.bytes_waiting + len(frame)
+        if waiting > outbox.budget_bytes:
             return False
+        outbox.frames.append(frame)  # as Outbox.append, without a call for each delivery
+        outbox.bytes_waiting = waiting
         if window_ms < self.pending_window_ms:
             self._hub.flusher.mark(self, window_ms)
         return True

@@ -6,35 +6,35 @@ from __future__ import annotations
 class Outbox:
     """A bounded list of ready frames; `bytes_waiting` is their sum, at most the budget."""
 
-    __slots__ = ("_budget", "_frames", "bytes_waiting")
+    __slots__ = ("budget_bytes", "bytes_waiting", "frames")
 
     def __init__(self, budget_bytes: int) -> None:
-        self._budget = budget_bytes
-        self._frames: list[bytes] = []
+        self.budget_bytes = budget_bytes
+        self.frames: list[bytes] = []
         self.bytes_waiting = 0
 
     def append(self, frame: bytes) -> bool:
         """Add a frame; False where the budget does not hold it (nothing is added then)."""
         waiting = self.bytes_waiting + len(frame)
-        if waiting > self._budget:
+        if waiting > self.budget_bytes:
             return False
-        self._frames.append(frame)
+        self.frames.append(frame)
         self.bytes_waiting = waiting
         return True
 
     def take(self) -> bytes:
         """Return all that waits as one piece and forget it; a single frame is not copied."""
-        frames = self._frames
+        frames = self.frames
         if len(frames) == 1:
             data = frames[0]
             frames.clear()
         else:
             data = b"".join(frames)
-            self._frames = []
+            self.frames = []
         self.bytes_waiting = 0
         return data
 
     def clear(self) -> None:
         """Drop everything that waits."""
-        self._frames = []
+        self.frames = []
         self.bytes_waiting = 0
