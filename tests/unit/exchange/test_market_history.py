@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from madang.core.ids import new_request_id
@@ -267,3 +269,32 @@ def test_what_is_old_goes_but_never_the_newest(tmp_path: Path) -> None:
         assert await pages(queries, "market_bars", timeframe="1Day") == days
 
     with_queries(tmp_path, work)
+
+
+def test_an_older_history_brings_its_trades_and_bars(tmp_path: Path) -> None:
+    async def work(ledger: Ledger, queries: MarketQueries, sql: AsyncEngine) -> None:
+        desk = Desk(ledger)
+        for number in range(TRADES):
+            desk.trade(number)
+        await ledger.write(desk.engine)
+        kinds: tuple[tuple[str, dict[str, str]], ...] = (
+            ("market_trades", {}),
+            ("market_bars", {"timeframe": "1Min"}),
+        )
+        before = [await pages(queries, kind, **more) for kind, more in kinds]
+        async with sql.begin() as connection:
+            await connection.run_sync(_downgrade)
+        await migrations.upgrade(sql, MIGRATIONS)
+        again = Ledger(History(sql), tmp_path, snapshot_every=10**9)
+        await again.open()
+        fresh = MarketQueries(again, History(sql).market)
+        assert [await pages(fresh, kind, **more) for kind, more in kinds] == before
+
+    with_queries(tmp_path, work)
+
+
+def _downgrade(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.downgrade(config, "0001")
