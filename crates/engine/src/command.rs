@@ -8,6 +8,8 @@ use crate::codes::command;
 
 const MAGIC: u32 = 0x3142_444D;
 const BATCH_HEADER: usize = 48;
+/// Bytes that memory gives at a time.
+const CACHE_LINE: usize = 64;
 /// Bytes of a command's header.
 pub(crate) const HEADER: usize = 24;
 
@@ -30,6 +32,8 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn parse(data: &'a [u8]) -> Result<Batch<'a>, BatchError> {
         let malformed = |why| Err(BatchError::Malformed(why));
+        // Each record's place follows from the one before: the memory is read in one go instead.
+        std::hint::black_box(data.iter().step_by(CACHE_LINE).fold(0, |seen, byte| seen ^ byte));
         if data.len() < BATCH_HEADER {
             return malformed("batch header cut");
         }
@@ -110,6 +114,13 @@ impl<'a> Command<'a> {
             _ => return None,
         };
         (self.record.len() >= at + 16).then(|| key_at(self.record, at))
+    }
+
+    /// The order that a record names which is long enough for it; it may still turn out malformed.
+    #[inline]
+    pub(crate) fn named_order(&self) -> Option<u64> {
+        let names = matches!(self.kind, command::REPLACE_ORDER | command::CANCEL_ORDER);
+        (names && self.record.len() >= HEADER + 8).then(|| u64_at(self.record, HEADER))
     }
 
     pub(crate) fn is_order(&self) -> bool {

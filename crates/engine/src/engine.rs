@@ -125,7 +125,7 @@ impl Engine {
         if batch.now_ns <= self.out.now_ns || batch.now_ns > TIME_MAX {
             return Err(BatchError::OutOfOrder("time must increase from batch to batch"));
         }
-        self.out.bytes.clear();
+        self.out.clear();
         self.out.now_ns = batch.now_ns - 1;
         let mut rest = batch.commands;
         while !rest.is_empty() {
@@ -141,7 +141,7 @@ impl Engine {
                 }
             }
         }
-        Ok(&self.out.bytes)
+        Ok(self.out.bytes())
     }
 
     /// Read where the next commands' requests, keys and orders are, all at once: each is somewhere
@@ -159,6 +159,12 @@ impl Engine {
             seen ^= self.outcomes.peek(command.request);
             if let Some(key) = command.client_key() {
                 seen ^= self.keys.peek(key);
+            }
+            if let Some(account) = self.accounts.get(command.account as usize) {
+                seen ^= account.peek();
+            }
+            if let Some(slot) = command.named_order().and_then(|id| self.orders.find(id)) {
+                seen ^= self.orders.peek(slot);
             }
             rest = after;
         }

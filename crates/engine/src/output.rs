@@ -1,11 +1,11 @@
-//! Events, written once into one reusable buffer, byte for byte as `python/madang/wire/events.py` says.
+//! Events, written once, field by field, where they stay in one reusable buffer: byte for byte as `python/madang/wire/events.py` says.
 
 use crate::account::{Account, Credential, Position};
-use crate::bytes::{append_padded, put, put_key};
+use crate::bytes::{append_padded, padded, put, put_key};
 use crate::codes::{event, Reason};
 use crate::instrument::Instrument;
 use crate::ladder::Level;
-use crate::order::{Order, Orders};
+use crate::order::{Order, Orders, CLIENT_ID_BYTES};
 
 const HEADER: usize = 32;
 const RECORD_HEADER: usize = 8;
@@ -13,6 +13,10 @@ const RECORD_HEADER: usize = 8;
 pub(crate) const ORDER_BODY: usize = 128;
 const ORDER_EXTRA: usize = 32;
 const RESULT_BODY: usize = 48;
+/// Client order ids up to this long, a UUID's 36 among them, are copied as one piece of this size.
+const CLIENT_ID_USUAL: usize = 48;
+/// Bytes of the buffer before it grows for the first time.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// What a fill adds to an ORDER event.
 #[derive(Clone, Copy, Default)]
@@ -46,15 +50,39 @@ pub(crate) struct CommandResult {
 
 /// The buffer, and what every event's header carries.
 pub(crate) struct Output {
-    pub(crate) bytes: Vec<u8>,
+    /// Longer than what is written, so that a record is written where it stays, field by field.
+    buffer: Vec<u8>,
+    written: usize,
     pub(crate) sequence: u64,
     pub(crate) now_ns: i64,
     pub(crate) next_event: u64,
 }
 
+/// What every header of an event tells, apart from the event itself.
+#[derive(Clone, Copy)]
+struct Stamp {
+    sequence: u64,
+    now_ns: i64,
+    event: u64,
+}
+
+impl Stamp {
+    #[inline]
+    fn put(self, target: &mut [u8], length: usize, kind: u8, flags: u8, account: u32) {
+        put(target, 0, (length as u16).to_le_bytes());
+        target[2] = kind;
+        target[3] = flags;
+        put(target, 4, account.to_le_bytes());
+        put(target, 8, self.sequence.to_le_bytes());
+        put(target, 16, self.now_ns.to_le_bytes());
+        put(target, 24, self.event.to_le_bytes());
+    }
+}
+
 /// Write an order's 128 bytes.
 #[inline]
-pub(crate) fn put_order(target: &mut [u8; ORDER_BODY], order: &Order) {
+pub(crate) fn put_order(target: &mut [u8], order: &Order) {
+    let target = &mut target[..ORDER_BODY];
     put(target, 0, order.id.to_le_bytes());
     put(target, 8, order.account.to_le_bytes());
     put(target, 12, order.instrument.to_le_bytes());
@@ -169,61 +197,93 @@ pub(crate) fn append_record(target: &mut Vec<u8>, kind: u8, body: impl FnOnce(&m
     target[start + 2] = kind;
 }
 
+/// Write a client order id of `length` bytes with its padding. Usual lengths are copied as one piece
+/// of a fixed size: what lies behind is written over by the next record.
+#[inline]
+fn put_client_id(target: &mut [u8], client_id: &[u8; CLIENT_ID_BYTES], length: usize) {
+    if length <= CLIENT_ID_USUAL {
+        target[..CLIENT_ID_USUAL].copy_from_slice(&client_id[..CLIENT_ID_USUAL]);
+    } else {
+        target[..CLIENT_ID_BYTES].copy_from_slice(client_id);
+    }
+}
+
 impl Output {
     pub(crate) fn new() -> Output {
-        Output { bytes: Vec::new(), sequence: 0, now_ns: 0, next_event: 1 }
+        Output { buffer: vec![0; BUFFER_BYTES], written: 0, sequence: 0, now_ns: 0, next_event: 1 }
     }
 
+    /// The events written since `clear`.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.written]
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.written = 0;
+    }
+
+    /// Number the next event.
     #[inline]
-    fn put_header(&mut self, target: &mut [u8], length: usize, kind: u8, account: u32) {
-        put(target, 0, (length as u16).to_le_bytes());
-        target[2] = kind;
-        target[3] = 0;
-        put(target, 4, account.to_le_bytes());
-        put(target, 8, self.sequence.to_le_bytes());
-        put(target, 16, self.now_ns.to_le_bytes());
-        put(target, 24, self.next_event.to_le_bytes());
+    fn stamp(&mut self) -> Stamp {
         self.next_event += 1;
+        Stamp { sequence: self.sequence, now_ns: self.now_ns, event: self.next_event - 1 }
+    }
+
+    /// Room for one record of `size` bytes, with `SPARE` bytes behind it that may be spoilt.
+    #[inline]
+    fn record<const SPARE: usize>(&mut self, size: usize) -> &mut [u8] {
+        let start = self.written;
+        let end = start + size + SPARE;
+        if end > self.buffer.len() {
+            self.grow(end);
+        }
+        self.written += size;
+        &mut self.buffer[start..end]
+    }
+
+    #[cold]
+    fn grow(&mut self, size: usize) {
+        self.buffer.resize(size.max(self.buffer.len() * 2), 0);
     }
 
     /// Write an event that is not on the hot path: its body is what `body` appends.
     pub(crate) fn event(&mut self, kind: u8, account: u32, body: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; HEADER]);
-        body(&mut self.bytes);
-        let mut header = [0; HEADER];
-        self.put_header(&mut header, self.bytes.len() - start, kind, account);
-        put(&mut self.bytes, start, header);
+        let mut record = vec![0; HEADER];
+        body(&mut record);
+        let length = record.len();
+        self.stamp().put(&mut record, length, kind, 0, account);
+        self.record::<0>(length).copy_from_slice(&record);
     }
 
     /// Write an ORDER event: the order as it stands, its fill, and the account's shares.
     #[inline]
     pub(crate) fn order(&mut self, orders: &Orders, slot: u32, what: u8, fill: Fill, shares: i64) {
-        const SIZE: usize = HEADER + ORDER_EXTRA + ORDER_BODY;
+        const BODY: usize = HEADER + ORDER_EXTRA;
+        const SIZE: usize = BODY + ORDER_BODY;
         let order = &orders[slot];
-        let client_id = orders.client_id_padded(slot);
-        let mut record = [0; SIZE];
-        self.put_header(&mut record, SIZE + client_id.len(), event::ORDER, order.account);
-        record[3] = what;
-        put(&mut record, HEADER, fill.price.to_le_bytes());
-        put(&mut record, HEADER + 8, fill.quantity.to_le_bytes());
-        put(&mut record, HEADER + 16, fill.trade_id.to_le_bytes());
-        put(&mut record, HEADER + 24, shares.to_le_bytes());
-        if let Some(body) = record.last_chunk_mut() {
-            put_order(body, order);
-        }
-        self.bytes.extend_from_slice(&record);
-        self.bytes.extend_from_slice(client_id);
+        let text = usize::from(order.client_id_length);
+        let length = SIZE + padded(text);
+        let stamp = self.stamp();
+        let record = self.record::<CLIENT_ID_BYTES>(length);
+        let (fixed, after) = record.split_at_mut(SIZE);
+        stamp.put(fixed, length, event::ORDER, what, order.account);
+        put(fixed, HEADER, fill.price.to_le_bytes());
+        put(fixed, HEADER + 8, fill.quantity.to_le_bytes());
+        put(fixed, HEADER + 16, fill.trade_id.to_le_bytes());
+        put(fixed, HEADER + 24, shares.to_le_bytes());
+        put_order(&mut fixed[BODY..], order);
+        put_client_id(after, orders.client_id(slot), text);
     }
 
     /// Write a TRADE event.
     pub(crate) fn trade(&mut self, trade: &Trade) {
         const SIZE: usize = HEADER + 56;
-        let mut record = [0; SIZE];
-        self.put_header(&mut record, SIZE, event::TRADE, 0);
+        let stamp = self.stamp();
+        let record = self.record::<0>(SIZE);
+        stamp.put(record, SIZE, event::TRADE, 0, 0);
         let body = &mut record[HEADER..];
         put(body, 0, trade.instrument.to_le_bytes());
-        body[4] = trade.aggressor;
+        put(body, 4, u32::from(trade.aggressor).to_le_bytes());
         put(body, 8, trade.fill.price.to_le_bytes());
         put(body, 16, trade.fill.quantity.to_le_bytes());
         put(body, 24, trade.fill.trade_id.to_le_bytes());
@@ -231,28 +291,32 @@ impl Output {
         put(body, 40, trade.sell.0.to_le_bytes());
         put(body, 48, trade.buy.1.to_le_bytes());
         put(body, 52, trade.sell.1.to_le_bytes());
-        self.bytes.extend_from_slice(&record);
     }
 
     /// Write a RESULT event, the end of its command.
     #[inline]
     pub(crate) fn result(&mut self, orders: &Orders, result: &CommandResult) {
         const SIZE: usize = HEADER + RESULT_BODY;
-        let text = result.order.map_or(0, |slot| ORDER_BODY + orders.client_id_padded(slot).len());
-        let mut record = [0; SIZE];
-        self.put_header(&mut record, SIZE + text, event::RESULT, result.account);
-        let body = &mut record[HEADER..];
+        let attached = result.order.map(|slot| (&orders[slot], orders.client_id(slot)));
+        let text = attached.map_or(0, |(order, _)| usize::from(order.client_id_length));
+        let length = SIZE + attached.map_or(0, |_| ORDER_BODY + padded(text));
+        let stamp = self.stamp();
+        let record = self.record::<CLIENT_ID_BYTES>(length);
+        let (fixed, after) = record.split_at_mut(SIZE);
+        stamp.put(fixed, length, event::RESULT, 0, result.account);
+        let body = &mut fixed[HEADER..];
         put_key(body, 0, result.request);
         put(body, 16, result.reason.to_le_bytes());
         body[18] = u8::from(result.repeat);
-        body[19] = u8::from(result.order.is_some());
+        body[19] = u8::from(attached.is_some());
         put(body, 20, u32::from(result.kind).to_le_bytes());
         put(body, 24, result.number.to_le_bytes());
         put(body, 32, result.a.to_le_bytes());
         put(body, 40, result.b.to_le_bytes());
-        self.bytes.extend_from_slice(&record);
-        if let Some(slot) = result.order {
-            append_order(&mut self.bytes, orders, slot);
+        if let Some((order, client_id)) = attached {
+            let (body, after) = after.split_at_mut(ORDER_BODY);
+            put_order(body, order);
+            put_client_id(after, client_id, text);
         }
     }
 }
