@@ -26,6 +26,7 @@ from madang.edge import (
     Metric,
     Pages,
     Role,
+    Route,
     Server,
     WebSocketRoute,
 )
@@ -125,8 +126,14 @@ class Worker:
             MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
             ScreenerMethods(ledger, self.replica, clock),
         )
-        self.application = Application(
-            routes=(*exchange_routes(methods), *market),
+        self.application = self._application((*exchange_routes(methods), *market), authenticator)
+        self.server = Server(self.application, settings.edge, self.hub)
+
+    def _application(
+        self, routes: tuple[Route, ...], authenticator: ExchangeAuthenticator
+    ) -> Application:
+        return Application(
+            routes=routes,
             websocket_routes=(
                 WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
@@ -139,7 +146,6 @@ class Worker:
             description="A stock market that speaks the Alpaca Trading API v2.",
             metrics=self._metrics,
         )
-        self.server = Server(self.application, settings.edge, self.hub)
 
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
