@@ -24,7 +24,7 @@ import uvloop
 from bench.harness import CACHE, PeerMissing, Report, options, python_package, say
 from bench.http_load import Outcome, closed_loop, open_loop, round_robin
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
-from tests.drill.product import Trader, free_port, running_product
+from tests.drill.product import Product, Trader, free_port, running_product
 
 RATES_PER_S = (1_000, 5_000, 10_000)
 PEER_RATES_PER_S = (1_000,)
@@ -114,8 +114,10 @@ def _check(outcome: Outcome) -> None:
         raise SystemExit(f"answers other than 200: {bad}")
 
 
-def ours(duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
-    """Measure the product; returns (metrics, CPU per order by process)."""
+@contextlib.contextmanager
+def running_market() -> Iterator[tuple[Product, list[Trader], float]]:
+    """Run the product with TRADERS rich traders of one symbol; with the disk's sync time in ms."""
+    CACHE.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=CACHE) as folder,
         running_product(
@@ -127,7 +129,12 @@ def ours(duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
             shares=10_000_000 * QUANTITY_SCALE,
         ) as (product, traders),
     ):
-        fsync_ms = fsync_p50_ms(Path(folder))
+        yield product, traders, fsync_p50_ms(Path(folder))
+
+
+def ours(duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure the product; returns (metrics, CPU per order by process)."""
+    with running_market() as (product, traders, fsync_ms):
         address = ("127.0.0.1", product.port)
         requests = order_requests(traders)
         metrics = uvloop.run(measure(address, requests, RATES_PER_S, duration_s))
@@ -210,7 +217,6 @@ def main() -> int:
     """Run the benchmark."""
     chosen = options(__doc__ or "")
     duration_s = QUICK_S if chosen.quick else FULL_S
-    CACHE.mkdir(parents=True, exist_ok=True)
     result = Report("orders")
     result.ours, cpu = ours(duration_s)
     try:

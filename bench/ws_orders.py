@@ -11,23 +11,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Final, cast
 
 import uvloop
 
-from bench.harness import CACHE, Report, Stopwatch, options, percentile
-from bench.orders import cpu_s, fsync_p50_ms
-from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
-from tests.drill.product import Trader, running_product
+from bench.harness import Report, Stopwatch, options, percentile
+from bench.orders import cpu_s, running_market
+from tests.drill.product import Trader
 
 CONNECTIONS: Final = 128
 RATE_PER_S: Final = 5_000
 UNDER_WAY: Final = (1, 2, 4, 8)
 """Orders that each connection keeps under way in the closed loops."""
-TRADERS: Final = 8
 BURST_S: Final = 0.001
 WARMUP_S: Final = 1.0
 LIMIT_S: Final = 20.0
@@ -238,20 +234,8 @@ def main() -> int:
     """Run the benchmark."""
     chosen = options(__doc__ or "")
     duration_s = QUICK_S if chosen.quick else FULL_S
-    CACHE.mkdir(parents=True, exist_ok=True)
     result = Report("ws_orders")
-    with (
-        tempfile.TemporaryDirectory(dir=CACHE) as folder,
-        running_product(
-            Path(folder).absolute(),
-            workers=2,
-            symbols={"KIM": "50.00"},
-            traders=TRADERS,
-            cash=100_000_000_000 * CASH_SCALE,
-            shares=10_000_000 * QUANTITY_SCALE,
-        ) as (product, traders),
-    ):
-        fsync_ms = fsync_p50_ms(Path(folder))
+    with running_market() as (product, traders, fsync_ms):
         address = ("127.0.0.1", product.port)
         result.ours, used = uvloop.run(measure(address, traders, product.rows(), duration_s))
         result.ours["fsync_p50_ms"] = fsync_ms

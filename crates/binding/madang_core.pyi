@@ -4,8 +4,6 @@ from typing import final
 
 __version__: str
 
-def split_events(events: bytes) -> tuple[list[bytes], list[tuple[int, bytes]]]: ...
-
 @final
 class Engine:
     def __new__(cls) -> Engine: ...

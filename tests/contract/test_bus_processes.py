@@ -110,7 +110,8 @@ async def _stopped(folder: Path) -> None:
         venue.send_signal(signal.SIGSTOP)
         payload = bytes(64 * 1024)
         waiting = [asyncio.ensure_future(bus.request("echo", payload, 60_000)) for _ in range(100)]
-        await asyncio.sleep(0.05)  # long enough for the kernel's buffer to fill, either way is fine
+        while not bus.statistics()["unsent_bytes"]:  # the kernel's buffer takes far less than this
+            await asyncio.sleep(0.001)
         unsent = bus.statistics()["unsent_bytes"]
         assert 0 < unsent <= 101 * len(payload)
         venue.send_signal(signal.SIGKILL)

@@ -17,7 +17,6 @@ from madang.exchange.engine.snapshot import SnapshotError
 from madang.wire.batch import HEADER_BYTES, encode_batch
 from madang.wire.codes import PPM, CloseReason, OrderEvent, Reason
 from madang.wire.commands import NO_REQUEST, encode_create_account
-from madang.wire.split import split_events
 from tests.support.agreement import Run, RunSettings
 from tests.support.commands import generate
 
@@ -84,17 +83,6 @@ def test_a_planted_bug_is_found(
     assert found is not None
     assert found.sequence <= PLANTED_COMMANDS
     assert found.left != found.right
-
-
-def test_splitting_events_is_equal_in_both_languages() -> None:
-    engine = rust.create()
-    several_accounts = 0
-    for _, events in generate(SEED, 5_000, engine):
-        split = split_events(events)
-        results, orders = madang_core.split_events(events)
-        assert (split.results, split.orders) == (results, orders)
-        several_accounts += len(orders) > 1
-    assert several_accounts > 50
 
 
 @pytest.mark.parametrize("engine", [PythonEngine(), rust.create()], ids=["python", "rust"])

@@ -4,7 +4,7 @@
 //! A broken invariant panics inside the engine and reaches Python as `PanicException`, which no
 //! `except Exception` catches. The object then refuses every further use, for its state is worth nothing.
 
-use madang_engine::{split, BatchError, Engine as Core};
+use madang_engine::{BatchError, Engine as Core};
 use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -132,22 +132,9 @@ impl Engine {
     }
 }
 
-/// RESULT records in order, and `(account, its ORDER events joined)` ascending by account.
-type SplitEvents = (Vec<Py<PyBytes>>, Vec<(u32, Py<PyBytes>)>);
-
-/// Sort the events of a batch by who waits for them; see `madang.wire.split`.
-#[pyfunction]
-fn split_events(py: Python<'_>, events: &[u8]) -> PyResult<SplitEvents> {
-    let sorted = split(events).map_err(PyValueError::new_err)?;
-    let results = sorted.results.into_iter().map(|record| bytes(py, record)).collect();
-    let orders = sorted.orders.into_iter();
-    Ok((results, orders.map(|(account, records)| (account, bytes(py, &records))).collect()))
-}
-
 /// The compiled matching engine of Madang.
 #[pymodule(gil_used = false)]
 fn madang_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_function(wrap_pyfunction!(split_events, module)?)?;
     module.add_class::<Engine>()
 }

@@ -28,10 +28,8 @@ mod replace;
 mod restore;
 mod sha256;
 mod snapshot;
-mod split;
 mod table;
 
 pub use command::BatchError;
 pub use engine::Engine;
 pub use queries::Statistics;
-pub use split::{split, Split};

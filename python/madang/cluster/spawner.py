@@ -9,14 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from madang.cluster import channel, linux
+from madang.cluster import channel
 
 HIGH_DESCRIPTOR = 200
 FIRST_DESCRIPTOR = 3
@@ -264,9 +263,3 @@ class LoggerProcess:
             channel.send(self.channel, message, descriptors)
         except (channel.ChannelClosed, BlockingIOError):
             return  # a dead logger is replaced and told everything anew
-
-
-def terminate(pid: int | None, number: signal.Signals = signal.SIGKILL) -> None:
-    """Send `number` to the group of a helper, if there is one."""
-    if pid is not None:
-        linux.signal_group(pid, number)

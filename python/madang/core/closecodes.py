@@ -31,10 +31,3 @@ class CloseCode(IntEnum):
     FORBIDDEN_ORIGIN = 4501
     FLOODING = 4502
     TOO_MANY_CONNECTIONS = 4503
-
-
-def may_reconnect(code: int) -> bool:
-    """Tell whether a client that was closed with `code` should connect again."""
-    return code in (CloseCode.GOING_AWAY, CloseCode.INTERNAL_ERROR, CloseCode.SERVICE_RESTART) or (
-        4000 <= code <= 4499
-    )

@@ -10,7 +10,6 @@ import pytest
 from madang.hub import (
     ChannelKind,
     ChannelSettings,
-    Connection,
     Hub,
     HubSettings,
     Position,
@@ -18,35 +17,7 @@ from madang.hub import (
     SlowPolicy,
     StateFullError,
 )
-
-
-class Wire:
-    """A transport that remembers what is written."""
-
-    def __init__(self) -> None:
-        self.writable = True
-        self.writes: list[bytes] = []
-        self.closed: tuple[int, str] | None = None
-
-    def write(self, data: bytes) -> None:
-        self.writes.append(data)
-
-    def begin_close(self, code: int, reason: str) -> None:
-        self.closed = (code, reason)
-
-    def messages(self) -> list[str]:
-        """Short unmasked frames, decoded."""
-        data = b"".join(self.writes)
-        found = []
-        while data:
-            found.append(data[2 : 2 + data[1]].decode())
-            data = data[2 + data[1] :]
-        return found
-
-
-def join(hub: Hub) -> tuple[Wire, Connection]:
-    wire = Wire()
-    return wire, hub.connect("127.0.0.1", wire)
+from tests.support.wire import join
 
 
 def text(value: object) -> Callable[[str], tuple[bytes, bool]]:

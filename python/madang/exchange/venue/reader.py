@@ -40,11 +40,6 @@ class LogReader:
         self._offset = 0
         self._ahead_bytes = TAIL_BYTES
 
-    @property
-    def next_sequence(self) -> int:
-        """Return the sequence of the first command not yet read."""
-        return self._next
-
     def read(self, committed: int, bytes_max: int = CHUNK_BYTES) -> list[bytes]:
         """Return the next batch records, about `bytes_max` of them; none when nothing is left.
 
