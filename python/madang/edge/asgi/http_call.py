@@ -184,6 +184,7 @@ class HttpCall:
         data = self._encode(message.get("body", b""), more)
         if data:
             wire.write(data)
+            self.has_head = True
         if not more:
             if self.left > 0:
                 self.keep_alive = False
@@ -224,7 +225,6 @@ class HttpCall:
             -1 if more else size,
         )
         head = encode(self.status, self._headers, self.state.defaults, wanted)
-        self.has_head = True
         self.left = head.length
         self.keep_alive = head.keep_alive
         return head.data

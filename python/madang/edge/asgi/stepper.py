@@ -150,7 +150,7 @@ class Stepper:
             seat.context == self._context
             and getweakrefcount(task) == seat.weak
             and not task.cancelling()
-            and not task._callbacks  # type: ignore[attr-defined]
+            and not task._callbacks
             and task.get_name() == seat.name
         )
 

@@ -79,9 +79,7 @@ class WebSocketProtocol(asyncio.Protocol):
         state = self._state
         state.protocols.add(self)
         state.websockets += 1
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
         try:
             self._accept = check_handshake(scope["method"], headers.get)
         except HandshakeError as error:
