@@ -1,4 +1,4 @@
-"""FastAPI, Starlette and plain ASGI applications, unmodified, under the cluster, by real clients."""
+"""FastAPI, Starlette and plain ASGI applications, unmodified, in the cluster, by real clients."""
 
 from __future__ import annotations
 
@@ -143,10 +143,9 @@ def test_an_application_that_cannot_start_says_why(
         "options": {"target": target},
     }
     with cluster(tmp_path, [entry]) as failing:
-        assert failing.process.wait(20) != 0
-        assert "the application did not start" in failing.log("web")
-        assert reason in failing.log("web")
-        assert not failing.process.stdout or not failing.process.stdout.read()
+        until(lambda: reason in failing.log("web"))
+        assert "the application did not start" in until(lambda: failing.log("web"))
+        assert all(row["state"] != "ready" for row in failing.ask("ls")["rows"])
 
 
 def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:

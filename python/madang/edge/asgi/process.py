@@ -43,7 +43,8 @@ async def main(process: Process) -> None:
         raise _refuse(process, error.message) from None
     except Exception as error:  # noqa: BLE001 - the user's import
         log.get("asgi").exception("the application could not be loaded")
-        raise _refuse(process, f"{type(error).__name__}: {error}") from None
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise _refuse(process, f"{type(error).__name__}: {first}") from None
     server = AsgiServer(application, settings, lifespan.state, scores_of(process))
     server.start()
     own = [group[0] for group in process.sockets.values()]
