@@ -17,7 +17,7 @@ import httptools
 from madang.edge.asgi.http_call import ClientGone, HttpCall
 from madang.edge.asgi.http_reader import NEVER, PIECE_BYTES, HttpReader
 from madang.edge.asgi.proxy_header import ProxyHeaderError, parse_proxy_header
-from madang.edge.asgi.response_head import UNTIL_CLOSE, plain_answer
+from madang.edge.asgi.response_head import HEAD, HTTP_10, UNTIL_CLOSE, plain_answer
 from madang.edge.asgi.state import AsgiState
 from madang.edge.asgi.websocket_protocol import WebSocketProtocol
 
@@ -317,9 +317,9 @@ class HttpProtocol(HttpReader):
             return
         call.status = status
         going_on = call.keep_alive and not call.more_body and not self._state.draining
-        call.keep_alive = going_on and status == 500 and not call.is_http_10
+        call.keep_alive = going_on and status == 500 and not call.shape & HTTP_10
         answer = plain_answer(status, text, self._state.defaults, not call.keep_alive)
-        if call.is_head:
+        if call.shape & HEAD:
             answer = answer[: answer.index(b"\r\n\r\n") + 4]
         self._transport.write(answer)
         self.on_complete(call)

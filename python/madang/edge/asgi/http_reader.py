@@ -15,6 +15,7 @@ import httptools
 
 from madang.edge.asgi.forwarding import apply_forwarded
 from madang.edge.asgi.http_call import HttpCall
+from madang.edge.asgi.response_head import HEAD, HTTP_10
 from madang.edge.asgi.state import AsgiState
 
 PIECE_BYTES: Final = 16_384
@@ -111,8 +112,10 @@ class HttpReader(asyncio.Protocol):
         if self._deaf:
             return
         call = HttpCall(self, self._state, self._scope(version), parser.should_keep_alive())  # type: ignore[arg-type]
-        call.is_http_10 = version == "1.0"
-        call.is_head = call.scope["method"] == "HEAD"
+        if version == "1.0":
+            call.shape = HTTP_10
+        if call.scope["method"] == "HEAD":
+            call.shape |= HEAD
         if b"expect" in watched:
             call.expects_continue = True
         self._incoming = call
