@@ -122,7 +122,7 @@ async def deny(socket: StarletteWebSocket) -> None:
 
 starlette = Starlette(
     routes=[
-        Route("/home/{name}", home, methods=["GET", "POST"]),
+        Route("/house/{name}", home, methods=["GET", "POST"]),
         Route("/file", this_file),
         WebSocketRoute("/deny", deny),
     ],

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import websockets.sync.client as client
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from tests.e2e.cluster_harness import Cluster, cluster, http, until
 
@@ -61,7 +62,7 @@ def test_fastapi_works_as_its_users_know_it(tmp_path: Path) -> None:
                 assert [next(lines) for _ in range(3)] == ["part 0", "part 1", "part 2"]
                 assert httpx.get(f"http://{address}/done").json()["streams"] == 1
             until(lambda: browser.get("/done").json()["streams"] == 0)
-        with client.connect(f"ws://{address}/ws", subprotocols=["chat"]) as socket:
+        with client.connect(f"ws://{address}/ws", subprotocols=[Subprotocol("chat")]) as socket:
             socket.send("hello")
             assert json.loads(socket.recv()) == {"said": "hello", "database": "connected"}
             assert socket.subprotocol == "chat"
@@ -76,7 +77,7 @@ def test_many_requests_at_once_keep_their_own_context(tmp_path: Path) -> None:
         def ask(at: int) -> None:
             with httpx.Client(base_url=f"http://{address}") as browser:
                 for turn in range(10):
-                    path = f"/home/{at}-{turn}"
+                    path = f"/house/{at}-{turn}"
                     answer = browser.post(path, content=b"x" * (at * 1_000))
                     assert answer.json() == {
                         "variable": path,
@@ -111,7 +112,7 @@ def test_curl_gets_the_example(tmp_path: Path) -> None:
 
 
 def test_tls_by_settings(tmp_path: Path) -> None:
-    pair = {
+    pair: dict[str, Any] = {
         "tls_cert": str(CERTIFICATES / "first.crt"),
         "tls_key": str(CERTIFICATES / "first.key"),
     }
@@ -121,8 +122,8 @@ def test_tls_by_settings(tmp_path: Path) -> None:
         context.verify_mode = ssl.CERT_NONE
         with httpx.Client(base_url=f"https://{address}", verify=context) as browser:
             for _ in range(2):
-                answer = browser.get("/home/a").json()
-                assert answer["url"] == f"https://{address}/home/a"
+                answer = browser.get("/house/a").json()
+                assert answer["url"] == f"https://{address}/house/a"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ async def say(send: Send, body: bytes, *, status: int = 200, headers: Headers = 
 
 
 async def read(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         assert message["type"] == "http.request"
