@@ -63,7 +63,7 @@ class HttpProtocol(HttpReader):
             self._scheme = "https"
         self._address = self._client[0] if self._client else "local"
         self._admitted = state.admit(self._address)
-        state.protocols.add(self)
+        state.enter(self)
         if self._admitted:
             self._expect(self._settings.header_timeout_ms)
         else:
@@ -73,7 +73,7 @@ class HttpProtocol(HttpReader):
         """Tell the application, forget the connection."""
         self._lost = True
         state = self._state
-        state.protocols.discard(self)
+        state.forget(self)
         if self._admitted:
             self._admitted = False
             state.leave(self._address)
@@ -427,7 +427,7 @@ class HttpProtocol(HttpReader):
                 self._queue.append(call)
             return
         state = self._state
-        state.protocols.discard(self)
+        state.forget(self)
         self._lost = True
         self._admitted = False  # the successor counts the connection out
         successor = WebSocketProtocol(state, self._transport, self._address)

@@ -35,7 +35,7 @@ class _Switched(Protocol):
 async def main(process: Process) -> None:
     """Serve until the process is asked to stop."""
     try:
-        settings = decode_section(AsgiSettings, process.options, process.name, "options")
+        settings = decode_section(AsgiSettings, _options(process), process.name, "options")
         application = load(settings.target, settings.directory, settings.factory)
         lifespan = Lifespan(application, settings)
         await lifespan.startup()
@@ -48,9 +48,10 @@ async def main(process: Process) -> None:
     server = AsgiServer(application, settings, lifespan.state, scores_of(process))
     server.start()
     own = [group[0] for group in process.sockets.values()]
-    for sock in own:
-        await server.listen(sock)
     _follow(process, server, own)
+    if getattr(process, "accepting", True):  # else another generation serves them still
+        for sock in own:
+            await server.listen(sock)
     gc.collect()
     gc.freeze()  # what was imported is never looked at again
     process.status(f"serves {settings.target}")
@@ -60,6 +61,14 @@ async def main(process: Process) -> None:
     await server.drain()
     await server.close()
     await lifespan.shutdown()
+
+
+def _options(process: Process) -> dict[str, object]:
+    """Return the options; an entry of kind "asgi" has its target in `app`."""
+    options = dict(process.options)
+    if "target" not in options and "app" in options:
+        options["target"] = options.pop("app")
+    return options
 
 
 def _refuse(process: Process, reason: str) -> SystemExit:
