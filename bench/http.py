@@ -33,8 +33,8 @@ START_LIMIT_S = 15.0
 WARMUP_S = 1
 ANSWER = b"Hello, World!\n"
 EXAMPLES = ROOT / "examples"
-UVICORN = ("uvicorn==0.51.0", "httptools", "uvloop")
-GRANIAN = ("granian[uvloop]",)
+UVICORN = ("uvicorn==0.51.0",)  # httptools and uvloop are those of this environment
+GRANIAN = ("granian[uvloop]==2.8.7",)
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ def node_cluster() -> Contender:
 
 def uvicorn() -> Contender:
     """Return uvicorn with httptools and uvloop."""
-    folder = python_package("http-uvicorn", UVICORN[:1])
+    folder = python_package("http-uvicorn", UVICORN)
     command = [sys.executable, "-m", "uvicorn", "hello:app", "--port", "{port}"]
     command += ["--workers", str(WORKERS), "--http", "httptools", "--loop", "uvloop"]
     command += ["--no-access-log", "--log-level", "warning", "--app-dir", str(EXAMPLES)]

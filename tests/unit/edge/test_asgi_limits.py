@@ -81,6 +81,23 @@ def test_a_drip_of_bytes_does_not_hold_a_body_open() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("framing", [b"1;" + b"x" * 200, b"1\r\ny\r\n0\r\nX: " + b"x" * 200])
+def test_a_body_that_is_mostly_framing_is_refused(framing: bytes) -> None:
+    async def main() -> None:
+        async with serving(describe, header_bytes_max=2_000) as served:
+            peer = await served.open()
+            peer.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + framing)
+            answer = asyncio.create_task(peer.rest())
+            for _ in range(100):
+                if answer.done():
+                    break
+                peer.send(b"x" * 200 if framing[:2] == b"1;" else b"\r\nX: " + b"x" * 200)
+                await asyncio.sleep(0.002)
+            assert (await answer).startswith(b"HTTP/1.1 413 ")
+
+    run(main)
+
+
 def test_a_head_that_never_ends_is_refused_though_bytes_keep_coming() -> None:
     async def main() -> None:
         async with serving(describe, header_timeout_ms=100) as served:

@@ -175,6 +175,9 @@ class HttpProtocol(HttpReader):
     def _after_body_piece(self) -> None:
         call = self._incoming
         assert call is not None
+        if call.body_bytes == self._seen_bytes:  # chunk extensions come without a callback
+            self._count_framing(self._piece_bytes)
+        self._seen_bytes = call.body_bytes
         if self._deaf:
             return
         if self._active is None and not self._queue and not call.complete and not call.gone:
@@ -263,7 +266,7 @@ class HttpProtocol(HttpReader):
         try:
             coroutine = state.application(call.scope, call.receive, call.send)
             task = state.stepper.start(coroutine)
-        except Exception as error:  # noqa: BLE001 - outermost frame of a request
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - outermost
             self._returned(call, error)
             return
         if task is None:

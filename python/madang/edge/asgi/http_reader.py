@@ -49,6 +49,7 @@ class HttpReader(asyncio.Protocol):
         self._watched: dict[bytes, bytes] = {}
         self._head_bytes = 0  # of the unfinished head, in earlier pieces
         self._piece_bytes = 0
+        self._seen_bytes = 0  # of the body, when the last piece had been read
         self._framing_bytes = 0  # of a body that did not become body: chunk heads, trailers
         self._incoming: HttpCall | None = None  # its body is being read
         self._active: HttpCall | None = None  # its answer is being written
@@ -124,6 +125,7 @@ class HttpReader(asyncio.Protocol):
         self._watched = {}
         self._head_bytes = 0
         self._framing_bytes = 0
+        self._seen_bytes = -1
 
     def _scope(self, version: str) -> dict[str, object]:
         state = self._state

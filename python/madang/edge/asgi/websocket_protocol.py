@@ -102,7 +102,7 @@ class WebSocketProtocol(asyncio.Protocol):
         state = self._state
         try:
             task = state.stepper.start(state.application(scope, self.receive, self.send))
-        except Exception as error:  # noqa: BLE001 - outermost frame of a connection
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - outermost
             self._returned(error)
             return
         if task is None:
