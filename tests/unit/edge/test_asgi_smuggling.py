@@ -1,4 +1,4 @@
-"""What an ASGI process refuses to read: shapes two parsers may read differently, other languages."""
+"""What an ASGI process refuses to read: what two parsers may read differently, other tongues."""
 
 from __future__ import annotations
 
