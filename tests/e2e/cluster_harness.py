@@ -71,9 +71,21 @@ class Cluster:
         host, _, port = json.loads(line)["http"].rpartition(":")
         return {"http": (host, int(port))} if port.isdigit() else {}
 
-    def ask(self, command: str) -> dict[str, Any]:
+    def ask(self, command: str, **more: object) -> dict[str, Any]:
         """Ask over the control socket."""
-        return request(self.runtime / "control.sock", {"command": command})
+        return request(self.runtime / "control.sock", {"command": command, **more})
+
+    def operate(self, command: str, **more: object) -> dict[str, Any]:
+        """Begin an operation and return it when it has ended."""
+        number = self.ask(command, **more)["operation"]
+
+        def ended() -> dict[str, Any] | None:
+            found = self.ask("operation", id=number)
+            return found if found["state"] != "running" else None
+
+        found = until(ended)
+        assert found is not None
+        return found
 
     def row(self, name: str) -> dict[str, Any]:
         """Return what `ls` says of one instance."""

@@ -90,6 +90,14 @@ async def crash_later(process: Process) -> None:
     await idle(process)
 
 
+async def fail_if(process: Process) -> None:
+    """Serve, but die at once when a file is there."""
+    if Path(str(process.options["file"])).exists():
+        say("the flag is up")
+        raise SystemExit(7)
+    await answer(process)
+
+
 async def deaf(process: Process) -> None:
     """Ignore SIGTERM and every wish to stop."""
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)

@@ -17,6 +17,7 @@ LIMITS = Limits(
     stall_ns=100,
     abort_ns=400,
     kill_ns=50,
+    busy_ns=2_000,
     min_uptime_ns=200,
     backoff_ns=100,
     backoff_max_ns=1_600,
@@ -26,13 +27,14 @@ SAMPLES: tuple[Event, ...] = (
     policy.Start(),
     policy.Ready(),
     policy.Heartbeat(),
+    policy.Excused(50),
     policy.Exited("exit 1", 0),
     policy.Tick(),
     policy.Stop(),
     policy.Kill(),
 )
 HAS_NO_PROCESS = (State.IDLE, State.BACKOFF, State.ERRORED, State.STOPPED)
-NEEDS_PROCESS = (policy.Ready, policy.Heartbeat, policy.Exited)
+NEEDS_PROCESS = (policy.Ready, policy.Heartbeat, policy.Excused, policy.Exited)
 
 
 def run(*events: tuple[int, Event], limits: Limits = LIMITS) -> tuple[Instance, list[Action]]:
@@ -116,7 +118,11 @@ def test_a_run_of_min_uptime_forgives_earlier_deaths() -> None:
 
 
 def test_silence_withdraws_then_aborts_then_kills() -> None:
-    history: list[tuple[int, Event]] = [(0, policy.Start()), (10, policy.Ready())]
+    history: list[tuple[int, Event]] = [
+        (0, policy.Start()),
+        (10, policy.Ready()),
+        (10, policy.Heartbeat()),
+    ]
     for now_ns, state, actions in (
         (109, State.READY, []),
         (110, State.STALLED, [Action.WITHDRAW]),
