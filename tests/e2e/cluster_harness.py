@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from madang.cluster.control import request
+from madang.cluster.errors import ControlRefused
 
 LIMIT_S = 20.0
 POLL_S = 0.01
@@ -74,6 +75,13 @@ class Cluster:
     def ask(self, command: str, **more: object) -> dict[str, Any]:
         """Ask over the control socket."""
         return request(self.runtime / "control.sock", {"command": command, **more})
+
+    def try_ask(self, command: str, **more: object) -> dict[str, Any]:
+        """Ask; return the refusal's words as {"error": …}."""
+        try:
+            return self.ask(command, **more)
+        except ControlRefused as error:
+            return {"error": error.message}
 
     def operate(self, command: str, **more: object) -> dict[str, Any]:
         """Begin an operation and return it when it has ended."""

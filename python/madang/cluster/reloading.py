@@ -202,19 +202,16 @@ class _Change:
                 child.name,
                 child.state,
                 child.instance.restarts - self._deaths[child],
-                child.instance.last_exit,
+                child.instance.last_exit or child.instance.cause,
             )
             for child in self.new()
         ]
 
     def fallen(self) -> Child | None:
-        """Return a new child that ended or never got ready, if there is one."""
-        bad = [
-            child
-            for child in self._deaths
-            if child.instance.last_exit or child.state is not State.READY
-        ]
-        return bad[0] if bad else None
+        """Return a new child that ended, else one that never got ready, if there is one."""
+        ended = [child for child in self._deaths if child.instance.last_exit]
+        unready = [child for child in self._deaths if child.state is not State.READY]
+        return next(iter([*ended, *unready]), None)
 
     def old_traffic(self) -> Traffic:
         """Return what the old children have answered."""

@@ -155,10 +155,9 @@ class Upkeep:
     def _replace_worn(self, application: Application, now_ns: int) -> None:
         if self._wishes.busy(application.name):
             return
-        for slot in application.slots:
+        ready = [s for s in application.slots if s.child.state is State.READY]
+        for slot in sorted(ready, key=lambda slot: slot.child.instance.started_ns):
             child = slot.child
-            if child.state is not State.READY:
-                continue
             wear = recycle.Wear(
                 slot.index, child.rss, child.uptime_s(now_ns), child.scores.requests
             )
