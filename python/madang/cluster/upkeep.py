@@ -7,6 +7,7 @@ the operator sees each replacement, and one application never has two at a time.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,10 +24,13 @@ from madang.cluster.schedule import next_after
 from madang.cluster.settings import Balance
 
 TICK_NS = 100 * MS
-BUSY_TICK_NS = 20 * MS
-"""How often shares are renewed while connections come."""
+CALM_TICK_NS = 20 * MS
+RUSH_TICK_NS = 4 * MS
+"""How often shares are renewed while connections come, and while RUSH of them come in between."""
+RUSH = 32
 SLOW_TICKS = 10
 COMING_MIN = 8
+HORIZON_NS = 100 * MS
 FILES_REST_NS = 200 * MS
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -56,6 +60,7 @@ class Upkeep:
         self._looked_ns = time.monotonic_ns()
         self._slow_ns = self._looked_ns
         self._counts: dict[Application, dict[int, int]] = {}
+        self._recent: dict[Application, tuple[float, int]] = {}
         self._scaling: dict[Application, autoscale.Scaling] = {}
         self._due_s: dict[Application, float] = {}
         self._files: dict[Application, Inotify] = {}
@@ -66,13 +71,12 @@ class Upkeep:
         now_ns = time.monotonic_ns()
         span_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
         self._ticks += 1
-        coming = False
+        coming = 0
         for application in list(self._processes.applications.values()):
             for child in application.children():
                 self._look(child, span_ns)
-            coming = self._balance(application) or coming
-        if coming:
-            self._loop.at(now_ns + BUSY_TICK_NS, self._keep_balance)
+            coming = max(coming, self._balance(application))
+        self._balance_again(coming)
         if self._ticks % SLOW_TICKS == 0:
             self._look_slowly(now_ns)
 
@@ -95,33 +99,49 @@ class Upkeep:
 
     def _keep_balance(self) -> None:
         """Look again soon, for as long as connections come."""
-        coming = [self._balance(a) for a in list(self._processes.applications.values())]
-        now_ns = time.monotonic_ns()
-        if any(coming) and now_ns + BUSY_TICK_NS < self._looked_ns + TICK_NS:
-            self._loop.at(now_ns + BUSY_TICK_NS, self._keep_balance)
+        found = [self._balance(a) for a in list(self._processes.applications.values())]
+        self._balance_again(max(found, default=0))
 
-    def _balance(self, application: Application) -> bool:
-        """Renew the shares of the live slots; return whether connections come."""
+    def _balance_again(self, coming: int) -> None:
+        period_ns = RUSH_TICK_NS if coming >= RUSH else CALM_TICK_NS
+        at_ns = time.monotonic_ns() + period_ns
+        if coming and at_ns < self._looked_ns + TICK_NS:
+            self._loop.at(at_ns, self._keep_balance)
+
+    def _balance(self, application: Application) -> int:
+        """Renew the shares of the live slots; return how many connections came."""
         live = application.live()
         if not application.ports or len(live) < 2:
             application.shares = {}
-            return False
+            return 0
         settings = application.settings
         if settings.balance is Balance.WEIGHTS:
             application.shares = balance.fixed(sorted(live), settings.weights)
             application.steer()
-            return False
+            return 0
         counts = {index: self._connections(application, index) for index in live}
         before = self._counts.get(application, {})
         self._counts[application] = counts
         coming = sum(max(0, count - before.get(index, 0)) for index, count in counts.items())
         if counts != before:
-            expected = max(2 * coming, COMING_MIN)
+            expected = max(round(self._recently(application, coming)), COMING_MIN)
             least = settings.balance is Balance.LEAST_CONNECTIONS
             choose = balance.least if least else balance.even
             application.shares = choose(counts, expected)
             application.steer()
-        return coming > 0
+        return coming
+
+    def _recently(self, application: Application, coming: int) -> float:
+        """Return how many came within HORIZON_NS or so.
+
+        Counts lag behind: what a worker has accepted it has not counted yet. Levelling within a
+        shorter time than that lag would chase its own echo.
+        """
+        now_ns = time.monotonic_ns()
+        before, at_ns = self._recent.get(application, (0.0, now_ns))
+        recent = before * math.exp((at_ns - now_ns) / HORIZON_NS) + coming
+        self._recent[application] = (recent, now_ns)
+        return recent
 
     def _connections(self, application: Application, index: int) -> int:
         queued = sum(port.queued(index) for port in application.ports)
@@ -236,7 +256,13 @@ class Upkeep:
             found = self._files.pop(application)
             self._loop.unwatch(found)
             found.close()
-        for table in (self._counts, self._scaling, self._due_s, self._files_changed_ns):
+        for table in (
+            self._counts,
+            self._recent,
+            self._scaling,
+            self._due_s,
+            self._files_changed_ns,
+        ):
             for application in set(table) - known:
                 del table[application]
 

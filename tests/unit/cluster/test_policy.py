@@ -146,6 +146,26 @@ def test_a_heartbeat_ends_a_stall() -> None:
     assert policy.deadline_ns(instance, LIMITS) == 400
 
 
+def test_excused_silence_puts_the_end_off_but_not_for_ever() -> None:
+    stalled = Instance(state=State.STALLED, heartbeat_ns=0, watched=True)
+    assert policy.deadline_ns(stalled, LIMITS) == 400
+    excused, actions = policy.step(stalled, policy.Excused(150), 300, LIMITS)
+    assert (policy.deadline_ns(excused, LIMITS), actions) == (550, ())
+    assert policy.step(excused, policy.Tick(), 549, LIMITS) == (excused, ())
+    instance, actions = policy.step(excused, policy.Tick(), 550, LIMITS)
+    assert (instance.state, actions) == (State.ABORTING, (Action.ABORT,))
+    endless, _ = policy.step(stalled, policy.Excused(10**9), 300, LIMITS)
+    assert policy.deadline_ns(endless, LIMITS) == LIMITS.busy_ns
+    alive, _ = policy.step(endless, policy.Heartbeat(), 310, LIMITS)
+    assert alive.excused_ns == 0
+
+
+def test_a_process_that_never_sent_a_heartbeat_is_not_judged_by_it() -> None:
+    instance, _ = run((0, policy.Start()), (10, policy.Ready()))
+    assert policy.deadline_ns(instance, LIMITS) is None
+    assert run((0, policy.Start()), (10, policy.Ready()), (10**9, policy.Tick()))[1] == []
+
+
 def test_a_child_that_is_not_ready_in_time_is_ended() -> None:
     instance, actions = run((0, policy.Start()), (1_000, policy.Tick()))
     assert (instance.state, actions) == (State.ABORTING, [Action.ABORT])
