@@ -62,6 +62,7 @@ def _application(name: str, options: Mapping[str, object], nice: int = 0) -> App
         options=options,
         nice=nice,
         preload=PRELOAD,
+        exclusive=True,
     )
 
 
@@ -104,6 +105,7 @@ def _traders(settings: Settings) -> ApplicationSettings:
         options={"host": settings.listen.host, "port": settings.listen.port},
         nice=REPLICA_NICE,
         preload=PRELOAD,
+        exclusive=True,
     )
 
 
