@@ -8,6 +8,7 @@ clients repeat by themselves.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Final, Protocol, TypeVar
 
@@ -36,7 +37,7 @@ from madang.exchange.api.refusals import (
 from madang.exchange.api.render import order_json
 from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQuery
 from madang.exchange.api.store_client import Configuration, Configurations
-from madang.exchange.api.times import parse_time
+from madang.exchange.api.times import MICROSECOND_NS, parse_time
 from madang.exchange.directory import Directory, DirectoryReplica
 from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
@@ -47,6 +48,7 @@ ORDER_NUMBER_MAX: Final = 2**63 - 1  # what the ledger's columns hold
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
 CANCEL_ALL_MAX: Final = 100_000
+_NANOSECONDS: Final = re.compile(r"\.\d{7,9}")
 _NO_CONTENT: Final = Response(204)
 Value = TypeVar("Value")
 
@@ -255,7 +257,7 @@ class OrderMethods:
             _or(query.limit, LIMIT_DEFAULT),
             _or(query.direction, "desc"),
             {"buy": int(Side.BUY), "sell": int(Side.SELL)}.get(_or(query.side, ""), 0),
-            _time("after", _or(query.after, "")),
+            _after(_or(query.after, "")),
             _time("until", _or(query.until, "")),
             instruments,
         )
@@ -297,6 +299,18 @@ def _time(name: str, text: str) -> int | None:
     if found is None:
         raise invalid(f"invalid {name}: use RFC 3339, for example 2026-11-22T09:30:00Z")
     return found
+
+
+def _after(text: str) -> int | None:
+    """Return the last moment that is not asked for.
+
+    A bound that is written to the microsecond excludes all of it: clients that keep no nanoseconds
+    give back an order's own time cut short, and would otherwise be told of that order for ever.
+    """
+    found = _time("after", text)
+    if found is None or _NANOSECONDS.search(text):
+        return found
+    return min(found + MICROSECOND_NS - 1, ORDER_NUMBER_MAX)
 
 
 def _array(items: list[bytes]) -> Response:
