@@ -57,7 +57,7 @@ def _look_on(name: str, refused: bool) -> Iterator[list[bool]]:
     """Yield a list that gets an entry whenever the method ends, or the field is sent."""
     class_name, _, member = name.partition(".")
     owner: Any = getattr(alpaca, class_name)
-    method = None if owner in CLIENTS else "to_request_fields"
+    method = None if owner in CLIENTS else "model_dump"
     original = inspect.getattr_static(owner, method or member)
     seen: list[bool] = []
 
