@@ -58,8 +58,9 @@ from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
-from madang.exchange.stream.market_topics import MarketTopics, Sources
+from madang.exchange.stream.market_topics import MarketTopics
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.topic import Sources
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub import Hub, HubSettings
