@@ -60,3 +60,8 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_bytes_max: int = 1_048_576
     channels_max: int = 100_000
     channels_per_connection_max: int = 1_024
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")

@@ -17,8 +17,9 @@ from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream import market_messages as say
 from madang.exchange.stream.event_topics import StatusesTopic
-from madang.exchange.stream.market_stream import Limits, MarketSession, MarketStream
+from madang.exchange.stream.market_stream import MarketSession, MarketStream
 from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import Sources
 from madang.hub import Connection, Hub, HubSettings
 
@@ -51,7 +52,8 @@ class Desk:
         sources = Sources(bus, self.hub, LedgerClient(bus, clock), replica, clock)
         self.topics = MarketTopics(sources)
         authenticator = ExchangeAuthenticator(replica, b"secret", clock)
-        self.stream = MarketStream(authenticator, self.topics, Limits(connections_per_account=2))
+        limits = StreamSettings(data_connections_per_account_max=2)
+        self.stream = MarketStream(authenticator, self.topics, limits)
 
     def open(self) -> tuple[Wire, Connection, MarketSession]:
         wire = Wire()

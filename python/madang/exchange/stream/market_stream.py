@@ -20,6 +20,7 @@ from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.times import parse_time
 from madang.exchange.stream import market_messages as say
 from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import EVERY, SUBJECTS
 from madang.hub import Connection
 
@@ -38,13 +39,6 @@ FAILURE_DELAY_S: Final = 0.5
 ERRORS_MAX: Final = 100
 SYMBOL_CHARACTERS_MAX: Final = 16
 _MSGPACK_TYPES: Final = frozenset(("application/msgpack", "application/x-msgpack"))
-
-
-class Limits(NamedTuple):
-    """How much one connection, and one account on one worker, may have."""
-
-    subscriptions: int = 1_000
-    connections_per_account: int = 4_096
 
 
 class Fault(NamedTuple):
@@ -169,7 +163,7 @@ class MarketSession:
                     after[name][symbol] = None
                 else:
                     after[name].pop(symbol, None)
-        if sum(map(len, after.values())) > self._owner.limits.subscriptions:
+        if sum(map(len, after.values())) > self._owner.limits.data_subscriptions_max:
             self._complain(SYMBOL_LIMIT)
             return
         before, self._lists = self._lists, after
@@ -209,7 +203,7 @@ class MarketStream:
         self,
         authenticator: ExchangeAuthenticator,
         topics: MarketTopics,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: StreamSettings,
     ) -> None:
         self.authenticator = authenticator
         self.topics = topics
@@ -233,7 +227,7 @@ class MarketStream:
 
     def has_room(self, account: int) -> bool:
         """Tell whether an account may have one more connection here."""
-        return self._counts.get(account, 0) < self.limits.connections_per_account
+        return self._counts.get(account, 0) < self.limits.data_connections_per_account_max
 
     def count(self, account: int, change: int) -> None:
         """Count a connection that came or went."""
