@@ -7,6 +7,7 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections import Counter
 from collections.abc import Iterable
@@ -200,6 +201,7 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
+    _raise_open_files()
     first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
@@ -219,6 +221,12 @@ async def main(process: Process) -> None:
         checker.cancel()
     await worker.close()
     await bus.close()
+
+
+def _raise_open_files() -> None:
+    """Let this process open as many files as it may: every connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _started(worker: Worker, process: Process) -> bool:

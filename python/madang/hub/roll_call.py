@@ -1,8 +1,9 @@
 """How many connections of all workers listen to each channel, over the bus.
 
 Every worker of a group tells what changed, at most each `interval_ms`, and all of its counts to who
-asks; it asks itself when it starts, when a link is made, and after a loss. Invariant: a total is the sum of the last word
-of every worker that is there; a worker whose link is lost counts no more from that moment.
+asks; it asks itself when it starts, when a link is made, and after a loss. Invariant: a total is
+the sum of the last word of every worker that is there; a worker whose link is lost counts no more
+from that moment.
 """
 
 from __future__ import annotations
