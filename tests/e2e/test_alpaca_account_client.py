@@ -180,6 +180,21 @@ def test_watchlists(make: MakeClient) -> None:
     refused(lambda: ann.get_watchlist_by_id(NOTHING_SUCH), 404, "watchlist not found")
 
 
+def test_watchlists_by_name(make: MakeClient, venue: Venue) -> None:
+    ann, path, name = make("ann", raw=True), "/watchlists:by_name", "차 & 배"
+    made: Any = ann.create_watchlist(CreateWatchlistRequest(symbols=["MSFT"], name=name))
+    assert ann.get(path, {"name": name}) == made
+    query = "/v2/watchlists:by_name?name=%EC%B0%A8%20%26%20%EB%B0%B0"
+    added = venue.call("ann", "POST", query, {"symbol": "AAPL"}).json()
+    assert [asset["symbol"] for asset in added["assets"]] == ["MSFT", "AAPL"]
+    changed = venue.call("ann", "PUT", query, {"symbols": ["ZZZZ"]}).json()
+    assert (changed["id"], changed["name"]) == (made["id"], name)
+    assert venue.call("bob", "GET", query).status == 404, "another account's"
+    assert venue.call("ann", "GET", "/v2/watchlists:by_name").status == 422
+    ann.delete(path, {"name": name})
+    refused(lambda: ann.get(path, {"name": name}), 404, "watchlist not found")
+
+
 @offers("TradingClient.get", "TradingClient.post", "TradingClient.patch", "TradingClient.put",
         "TradingClient.delete", "TradingClient.response_wrapper")  # fmt: skip
 def test_plain_requests(make: MakeClient) -> None:

@@ -7,11 +7,14 @@ activities are asked for over new connections, which the kernel spreads over the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -26,6 +29,8 @@ SYMBOLS = {"AAPL": 10_000, "MSFT": 5_000}
 VICTIMS = ("worker", "ledger", "worker", "venue", "feed")
 ROUND_S = 1.2
 LIMIT_S = 20.0
+STUMBLE_EVERY_S = 0.02
+STUMBLE_S = 0.06
 TAKER_FEE = Decimal("0.0003")
 CENT = Decimal("0.01")
 MICRO = Decimal("0.000001")
@@ -151,12 +156,34 @@ class Bookkeeper:
         assert sum(mine) == filled
 
 
+@contextmanager
+def stumbling_ledger(venue: Venue) -> Iterator[None]:
+    """Stop the ledger for a moment again and again, so that it is behind when it is asked."""
+    over = threading.Event()
+
+    def stumble() -> None:
+        while not over.wait(STUMBLE_EVERY_S):
+            for pid in venue.pids("ledger"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    over.wait(STUMBLE_S)
+                    os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=stumble)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(LIMIT_S)
+
+
 def test_every_answer_knows_what_was_just_acknowledged(venue: Venue) -> None:
     seed = int(os.environ.get("MADANG_SEED") or random.SystemRandom().randrange(1, 10**6))
     rounds = int(os.environ.get("MADANG_CHECKPOINTS", len(VICTIMS)))
     print(f"MADANG_SEED={seed}")
     chooser = random.Random(seed)
-    with crowd(venue, CROWD, SYMBOLS, seed):
+    with crowd(venue, CROWD, SYMBOLS, seed), stumbling_ledger(venue):
         keepers = [Bookkeeper(venue, name, f"{seed} {name}") for name in TRADERS]
         try:
             for number in range(rounds):

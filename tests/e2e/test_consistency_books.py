@@ -1,7 +1,7 @@
 """A book kept from our stream equals the engine's, whatever happens to readers and workers.
 
-Readers come and go, stop reading for a while, and lose their worker to kill -9, while a seeded crowd
-trades. At every checkpoint each reader's book must be the book that the open orders make. The
+Readers come and go, stop reading for a while, and lose their worker to kill -9, while a seeded
+crowd trades. At every checkpoint each reader's book must be the book that the open orders make. The
 reader itself refuses a change that does not lead on from what it holds, or to its checksum.
 """
 
@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -150,6 +151,10 @@ def agrees(reader: Reader, wanted: dict[str, Book]) -> bool:
     )
 
 
+def all_agree(readers: list[Reader], wanted: dict[str, Book]) -> bool:
+    return all(agrees(reader, wanted) for reader in readers)
+
+
 def test_books_equal_the_engine_after_reconnects_kills_and_slow_phases(venue: Venue) -> None:
     seed = int(os.environ.get("MADANG_SEED") or random.SystemRandom().randrange(1, 10**6))
     rounds = int(os.environ.get("MADANG_CHECKPOINTS", CHECKPOINTS))
@@ -174,7 +179,7 @@ def test_books_equal_the_engine_after_reconnects_kills_and_slow_phases(venue: Ve
                 wanted = engine_books(venue)
                 assert all(book.bids and book.asks for book in wanted.values())
                 wait_for(
-                    lambda wanted=wanted: all(agrees(reader, wanted) for reader in readers), 
+                    partial(all_agree, readers, wanted),
                     LIMIT_S, f"books as the engine's, checkpoint {number}",
                 )  # fmt: skip
             assert trading.acknowledged > 100 * rounds

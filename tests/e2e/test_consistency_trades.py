@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -71,6 +72,10 @@ class Listener:
         self._thread.join(LIMIT_S)
         if self.faults:
             raise self.faults[0]
+
+    def has(self, count: int) -> bool:
+        """Tell whether so many trades were heard, or nothing more will be."""
+        return bool(self.faults) or len(self.trades) >= count
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -150,8 +155,11 @@ def bars_of(trades: list[Told], length: int) -> list[dict[str, object]]:
         groups.setdefault(trade.time[:length], []).append(trade)
     found = []
     for begin, group in groups.items():
-        prices, volume = [trade.price for trade in group], sum(trade.size for trade in group)
-        value = sum(trade.price * trade.size for trade in group)
+        prices, volume = (
+            [trade.price for trade in group],
+            sum((trade.size for trade in group), Decimal(0)),
+        )
+        value = sum((trade.price * trade.size for trade in group), Decimal(0))
         found.append({
             "t": begin + "YYYY-MM-DDT00:00:00.000000000Z"[length:], "o": prices[0],
             "h": max(prices), "l": min(prices), "c": prices[-1], "v": volume, "n": len(group),
@@ -201,9 +209,7 @@ def test_no_trade_is_missed_or_repeated_and_bars_equal_them(venue: Venue) -> Non
             assert len(heard) > 50
             listener = listeners[name]
             wait_for(
-                lambda listener=listener, heard=heard: (
-                    bool(listener.faults) or len(listener.trades) >= len(heard)
-                ),
+                partial(listener.has, len(heard)),
                 LIMIT_S, "the last trade",
             )  # fmt: skip
             assert listener.trades == heard
