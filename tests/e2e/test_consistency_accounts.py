@@ -197,6 +197,6 @@ def test_every_answer_knows_what_was_just_acknowledged(venue: Venue) -> None:
             for keeper in keepers:
                 keeper.close()
     for keeper in keepers:
-        assert keeper.checks > 10 * rounds
-        assert keeper.bought > rounds
+        assert keeper.checks > 3 * rounds
+        assert keeper.bought > 0
         assert len(keeper.workers) > 2, "two workers, and those that came after the killed"
