@@ -72,6 +72,8 @@ from madang.wire.codes import SelfTrade
 PORT: Final = "http"
 GROUP: Final = "market"
 """Whose listeners are counted together over all workers."""
+TRADING_PATHS: Final = ("/stream", "/stream/")
+"""Alpaca's older client calls the second."""
 PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/signin")
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
@@ -143,11 +145,14 @@ class Worker:
         return Application(
             routes=routes,
             websocket_routes=(
-                WebSocketRoute(
-                    "/stream",
-                    Role.PUBLIC,
-                    self._trading.open,
-                    messages_per_s_max=self._settings.stream.trading_messages_per_s_max,
+                *(
+                    WebSocketRoute(
+                        path,
+                        Role.PUBLIC,
+                        self._trading.open,
+                        messages_per_s_max=self._settings.stream.trading_messages_per_s_max,
+                    )
+                    for path in TRADING_PATHS
                 ),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
                 *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
