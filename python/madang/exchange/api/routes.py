@@ -149,7 +149,8 @@ def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
     found = schemas_account.Watchlist
     return (
         Route("GET", every, watchlists.list_all, Role.VIEWER, Operation(
-            "List watchlists without their assets", tags, responses={200: list[schemas_account.Watchlist]},
+            "List watchlists without their assets", tags,
+            responses={200: list[schemas_account.Watchlist]},
         )),
         Route("POST", every, watchlists.create, Role.TRADER, Operation(
             "Make a watchlist", tags, request=schemas_account.NewWatchlist,
