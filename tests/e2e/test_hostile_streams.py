@@ -16,7 +16,6 @@ from tests.support.data_stream import Book
 from tests.support.raw_stream import (
     BINARY,
     PING,
-    TEXT,
     RawClient,
     abort_all,
     dial,
@@ -448,15 +447,5 @@ def test_the_trading_stream_takes_more_than_others_and_names_its_limit(venue: Ve
         await until(lambda: bob.close_code is not None, "the end")
         ((_, payload),) = [f for f in bob.frames if f[0] == 8]
         assert (bob.close_code, payload[2:]) == (4502, b"more than 15000 messages a second")
-
-    run(main)
-
-
-def test_text_and_binary_are_told_apart_by_dialect(venue: Venue) -> None:
-    async def main() -> None:
-        client = await dial(venue.port, "/v2/iex", venue.people["ann"].headers)
-        client.send(frame(SUBSCRIBE, TEXT))
-        await until(lambda: client.messages()[-1].get("trades") == ["*"], "the subscription")
-        client.transport.abort()
 
     run(main)

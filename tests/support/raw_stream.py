@@ -90,6 +90,8 @@ class RawClient(asyncio.Protocol):
             self.frames.append((buffer[0] & 0x0F, bytes(buffer[start : start + size])))
             if self.frames[-1][0] == PING:
                 self.transport.write(frame(self.frames.pop()[1], PONG))
+            elif self.frames[-1][0] == CLOSE:
+                self.transport.close()
             del buffer[: start + size]
 
     def send(self, data: bytes) -> None:
