@@ -121,7 +121,8 @@ class RawClient(asyncio.Protocol):
     def vanish(self) -> None:
         """End as if the cable was cut: no close frame, a reset."""
         sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if sock is not None:  # else the server was quicker
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 
