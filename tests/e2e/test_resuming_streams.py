@@ -1,4 +1,4 @@
-"""Clients of the data stream that come back: complete or refused, on whichever worker, each once."""
+"""Clients of the data stream that come back: complete or refused, on any worker, each once."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_statuses_go_on_after_one_on_a_worker_that_listens(venue: Venue) -> None
         client.subscribe(statuses=["MSFT"])
     time.sleep(0.2)  # on a busy machine this only makes a refusal, which is looked at below
     venue.madang("venue", "halt", "MSFT")
-    halted = [client.until(lambda m: m["T"] == "s") for client in clients][0]
+    halted = [client.until(lambda m: m["T"] == "s") for client in clients].pop()
     venue.madang("venue", "open", "MSFT")
     for client in clients:
         client.until(lambda m: m["T"] == "s" and m["sc"] == "T")
