@@ -13,6 +13,7 @@ import asyncio
 from typing import Any, Final
 
 from madang.bus import Gap
+from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.exchange.api.ledger_client import LedgerUnavailable
 from madang.exchange.api.market_render import BarRow, TradeRow
@@ -229,7 +230,8 @@ class TradesTopic(_EventTopic):
                     last = rows[-1][1].trade_id
                 elif complete:
                     await asyncio.sleep(RETRY_S)  # until the feeder is live
-        except LedgerUnavailable:
+        except LedgerUnavailable as error:
+            log.get("stream").info("a recovery is refused", topic=self.name, why=error.message)
             recovered = False
         say_recovery(self, connection, recovered=recovered)
         if recovered and not await self._send(connection, missed):
