@@ -11,6 +11,7 @@ import uvloop
 
 from madang.bus import Bus, BusLimits, BusSettings, memory_bus_hub, open_unix_bus
 from madang.bus.node import Node
+from tests.contract import work_contract
 from tests.contract.bus_contract import LIMITS, SCENARIOS, Ground, Scenario
 
 
@@ -52,7 +53,9 @@ GROUNDS: dict[str, Callable[[Path], Ground]] = {"memory": MemoryGround, "unix": 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize(
+    "scenario", SCENARIOS + work_contract.SCENARIOS, ids=lambda scenario: scenario.__name__
+)
 def test_bus_contract(scenario: Scenario, ground: str, loop: str, tmp_path: Path) -> None:
     async def main() -> None:
         place = GROUNDS[ground](tmp_path)

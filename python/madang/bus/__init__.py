@@ -7,6 +7,7 @@ opens its own.
 
 from madang.bus.errors import (
     BusError,
+    JobFailed,
     MessageTooLarge,
     NoServer,
     NotDelivered,
@@ -17,17 +18,28 @@ from madang.bus.errors import (
     RequestTimeout,
 )
 from madang.bus.memory import MemoryHub, memory_bus_hub
-from madang.bus.port import UNKNOWN_LOSS, Bus, Gap, Message, Request, Subscription
-from madang.bus.settings import BusLimits, BusSettings
+from madang.bus.port import (
+    UNKNOWN_LOSS,
+    Assignment,
+    Bus,
+    Gap,
+    Message,
+    Request,
+    Submission,
+    Subscription,
+)
+from madang.bus.settings import BusLimits, BusSettings, WorkLimits
 from madang.bus.unix import open_unix_bus
 
 __all__ = [
     "UNKNOWN_LOSS",
+    "Assignment",
     "Bus",
     "BusError",
     "BusLimits",
     "BusSettings",
     "Gap",
+    "JobFailed",
     "MemoryHub",
     "Message",
     "MessageTooLarge",
@@ -39,7 +51,9 @@ __all__ = [
     "Request",
     "RequestRefused",
     "RequestTimeout",
+    "Submission",
     "Subscription",
+    "WorkLimits",
     "memory_bus_hub",
     "open_unix_bus",
 ]

@@ -10,6 +10,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from madang.bus.lease import MemoryLease
 from madang.bus.link import Identity, PeerLink
 from madang.bus.node import Node
 from madang.bus.peering import Peering
@@ -98,13 +99,15 @@ class MemoryHub:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._leases = MemoryLease()
         self._incarnation = 0
 
     def open(self, name: str, limits: BusLimits | None = None) -> Node:
         """Return a bus of this name, linked with all others; it replaces one of the same name."""
         check_name(name)
         self._incarnation += 1
-        node = Node(Identity(name, self._incarnation), limits or BusLimits())
+        identity = Identity(name, self._incarnation)
+        node = Node(identity, limits or BusLimits(), self._leases)
         node.peering.transport = _MemoryTransport(self, node)
         self._nodes[name] = node
         for peer in list(self._nodes):

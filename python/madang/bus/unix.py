@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, cast
 
 from madang.bus.folder import FolderBusy, SocketFolder
+from madang.bus.lease import FileLease
 from madang.bus.link import Identity, PeerLink
 from madang.bus.node import Node
 from madang.bus.peering import Peering
@@ -28,6 +29,7 @@ LOW_WATER_BYTES: Final = 64 * 1024
 REDIAL_FIRST_S: Final = 0.02
 REDIAL_LAST_S: Final = 1.0
 BUSY_POLL_S: Final = 0.005
+LEASES: Final = "leases"
 
 
 class _UnixWire(asyncio.Protocol):
@@ -237,7 +239,8 @@ async def open_unix_bus(settings: BusSettings) -> Bus:
 
     Raises BusError for a folder whose path is too long, FolderBusy where its lock is never free.
     """
-    node = Node(Identity(settings.name, time.monotonic_ns()), settings.limits)
+    leases = FileLease(settings.folder / LEASES)
+    node = Node(Identity(settings.name, time.monotonic_ns()), settings.limits, leases)
     mesh = UnixMesh(node, settings)
     node.peering.transport = mesh
     try:
