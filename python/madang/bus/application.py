@@ -89,6 +89,7 @@ class Session:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
         self.process = os.getpid()
+        self.endings: list[Callable[[], None]] = []  # called before the bus is left
 
 
 _declarations: dict[Declaration, None] = {}
@@ -126,6 +127,8 @@ async def session(process: Member | None = None) -> AsyncIterator[Bus]:
         for declaration in list(_declarations):
             declaration.end()
         await opened.tasks.finish(DRAIN_TIMEOUT_MS)
+        for ending in opened.endings:
+            ending()
         _session = None
         await opened.bus.close()
 
