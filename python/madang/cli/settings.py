@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from madang.cluster.balancers.settings import BalancerSettings
 from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
     ledger: LedgerSettings
     stream: StreamSettings
     hub: HubSettings
+    balancer: BalancerSettings
 
     @property
     def state_dir(self) -> Path:
@@ -84,7 +86,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer")
 
 
 def load(
@@ -116,6 +118,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
         stream=decode_section(StreamSettings, section["stream"], source, "stream"),
         hub=decode_section(HubSettings, section["hub"], source, "hub"),
+        balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
     )
 
 
