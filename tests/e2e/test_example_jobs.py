@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from madang import bus
+from tests.e2e.cluster_harness import cluster, http
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "jobs.py"
 LIMIT_S = 60.0
@@ -60,6 +64,35 @@ def test_a_killed_workers_jobs_are_done_by_the_other(
         for worker in workers:
             worker.kill()
             worker.wait()
+
+
+def post(url: str, text: str) -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(url, text.encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+        return answer.status, json.loads(answer.read())
+
+
+def test_the_web_front_hands_jobs_to_workers_through_a_kill(tmp_path: Path) -> None:
+    options = {"target": f"{EXAMPLE}:app"}
+    target = "madang.edge.asgi.process:main"
+    front = {"name": "front", "target": target, "instances": 2, "ports": http(), "options": options}
+    with cluster(tmp_path, [front]) as running:
+        host, port = running.wait_ready()["http"]
+        workers = [start_worker(running.runtime, f"jobs-{n}") for n in range(2)]
+        try:
+            with ThreadPoolExecutor(8) as threads:
+                url = f"http://{host}:{port}/"
+                assert post(url, "first")[0] == 200
+                texts = [f"text {n}" for n in range(16)]
+                answers = [threads.submit(post, url, text) for text in texts]
+                answers[0].result()
+                workers[0].kill()
+                found = [answer.result() for answer in answers]
+            assert [body["digest"] for _, body in found] == [expected(text) for text in texts]
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
 
 
 def test_the_example_is_as_short_as_promised() -> None:

@@ -21,10 +21,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "ticker.py"
 LIMIT_S = 60.0
 FRONT = {
     "name": "front",
-    "target": "tests.e2e.talk_roles:front",
+    "target": "madang.edge.asgi.process:main",
     "instances": 2,
     "ports": http(),
-    "options": {"file": str(EXAMPLE)},
+    "options": {"target": f"{EXAMPLE}:app"},
 }
 
 

@@ -8,12 +8,15 @@ a page of another site connects only where the endpoint says so, with or without
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from madang import bus, hub
+from madang.bus.application import Member
 from madang.core.errors import MadangError
 from madang.edge.errors import ApiError
 from madang.edge.request import Headers, Request, Role
-from madang.edge.response import Response, error_response
 from madang.edge.route import Application, WebSocketRoute
 from madang.edge.server import Server
 from madang.edge.settings import EdgeSettings
@@ -71,7 +74,12 @@ class HubFront:
         """Tell whether a path is an endpoint."""
         return path in self._paths
 
-    def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> Response | None:
+    @property
+    def websockets(self) -> int:
+        """How many clients are connected."""
+        return self._server.state.websockets
+
+    def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> ApiError | None:
         """Take a connection that asked for a WebSocket; return the refusal where there is one.
 
         `rest` came behind the request. The transport has a new protocol afterwards; a refusal is
@@ -79,15 +87,15 @@ class HubFront:
         """
         state = self._server.state
         if state.draining or not state.admit(request.peer):
-            return error_response(ApiError(503, "too many connections"))
+            return ApiError(503, "no more connections are taken")
         try:
             protocol = open_websocket(state, request, self._routes[request.path])
         except ApiError as error:
             state.leave(request.peer)
-            return error_response(error)
+            return error
         except MadangError as error:
             state.leave(request.peer)
-            return error_response(ApiError(503, error.message))
+            return ApiError(503, error.message)
         transport.set_protocol(protocol)
         protocol.start(transport, request.peer, rest)
         return None
@@ -99,6 +107,18 @@ class HubFront:
     async def close(self) -> None:
         """Cut every connection."""
         await self._server.close()
+
+
+@asynccontextmanager
+async def talking(process: Member) -> AsyncIterator[HubFront]:
+    """Join the bus and serve the hub's endpoints, for as long as an application runs."""
+    async with bus.session(process), hub.session() as session:
+        front = HubFront(session)
+        await front.start()
+        try:
+            yield front
+        finally:
+            await front.close()
 
 
 def upgrade_request(
