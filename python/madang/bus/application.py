@@ -161,12 +161,18 @@ def publish(subject: str, payload: object) -> None:
     opened = current()
     _check_own(subject)
     encoded = values.encode(payload)
-    if threading.get_ident() == opened.thread:
-        opened.bus.publish(subject, encoded)
-        return
     if len(encoded) > PAYLOAD_BYTES_MAX:
         raise MessageTooLarge(f"payload of {len(encoded)} bytes", limit=PAYLOAD_BYTES_MAX)
-    opened.loop.call_soon_threadsafe(opened.bus.publish, subject, encoded)
+    on_loop(opened.bus.publish, subject, encoded)
+
+
+def on_loop(act: Callable[..., None], *arguments: object) -> None:
+    """Call `act` on the session's loop: now, or soon where this is another thread."""
+    opened = current()
+    if threading.get_ident() == opened.thread:
+        act(*arguments)
+    else:
+        opened.loop.call_soon_threadsafe(act, *arguments)
 
 
 async def request(subject: str, payload: object = None, timeout_ms: int = 5_000) -> Any:  # noqa: ANN401

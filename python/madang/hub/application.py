@@ -282,7 +282,9 @@ def send(client: Client | str, message: object) -> None:
 
     One that is gone gets nothing.
     """
-    current().deliver(client if isinstance(client, str) else client.id, _encode(message))
+    opened, data = current(), _encode(message)
+    id = client if isinstance(client, str) else client.id
+    bus_application.on_loop(opened.deliver, id, data)
 
 
 async def presence(channel: str) -> int:

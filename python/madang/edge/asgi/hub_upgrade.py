@@ -1,4 +1,4 @@
-"""Gives a connection that asked for a WebSocket to the hub of the application, where it is for it."""
+"""Gives connections that asked for a WebSocket of the application's hub to it."""
 
 from __future__ import annotations
 
