@@ -80,9 +80,9 @@ class World:
             self.endings[outcome.id] = outcome.ending
 
     def drain(self) -> None:
-        self.slots = {"w9": 5}
         for worker in list(self.running):
             self.step("lost", int(worker[1:]))
+        self.slots = {"w9": 5}
         self.queue.join("w9", 5)
         self.running = {"w9": {}}
         for _ in range(len(self.submitted) + 2):
