@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from madang.bus import Bus, BusLimits, BusSettings, memory_bus_hub, open_unix_bus
-from madang.bus.node import Node
+from madang.bus.lanes import Lanes
 from tests.contract import work_contract
 from tests.contract.bus_contract import LIMITS, SCENARIOS, Ground, Scenario
 
@@ -20,7 +20,7 @@ class _Ground:
         self._opened: list[Bus] = []
 
     async def crash(self, bus: Bus) -> None:
-        assert isinstance(bus, Node)
+        assert isinstance(bus, Lanes)
         bus.abort()
 
     async def close(self) -> None:

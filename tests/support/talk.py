@@ -10,7 +10,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from madang.bus import Bus, MemoryHub
-from madang.bus.node import Node
+from madang.bus.lanes import Lanes
 from madang.edge import Application
 from madang.edge.hub_front import hub_routes
 from madang.hub import Hub, HubSession
@@ -30,7 +30,7 @@ class Worker:
 
     def kill(self) -> None:
         """End as a kill would, as far as others can tell."""
-        assert isinstance(self.bus, Node)
+        assert isinstance(self.bus, Lanes)
         self.session.numbering.abort()
         self.bus.abort()
 
@@ -44,9 +44,8 @@ async def worker(place: MemoryHub, name: str) -> AsyncIterator[Worker]:
         async with serving(Application((), routes), hub=session.hub) as running:
             yield Worker(bus, session, running.port)
     finally:
-        if not bus._closed:
-            session.close()
-            await bus.close()
+        session.close()
+        await bus.close()
 
 
 async def hear(client: ClientConnection) -> dict[str, Any]:
