@@ -252,6 +252,55 @@ def test_hostile_messages_get_an_error_and_too_many_end_the_connection() -> None
     playing(test)
 
 
+def test_a_state_is_complete_for_who_joins_and_outlives_who_numbers_it() -> None:
+    hub.endpoint("/ws", states=("prices",))
+
+    async def test(place: MemoryHub) -> None:
+        async with worker(place, "one") as one:
+            await one.session.numbering.set("prices", "ACME", b"1")  # one numbers
+            await one.session.numbering.set("prices", "OLD", b"7")
+            async with worker(place, "two") as two, two.client() as client:
+                await joined(client, 1)
+                both = [await hear(client), await hear(client)]
+                assert {m["key"]: m["data"] for m in both} == {"ACME": 1, "OLD": 7}
+                await two.session.numbering.set("prices", "ACME", b"2")
+                message = await hear(client)
+                assert (message["type"], message["key"], message["data"]) == ("state", "ACME", 2)
+                one.kill()
+                await two.session.numbering.set("prices", "NEW", b"3")
+                assert (await hear(client))["key"] == "NEW"
+                await two.session.numbering.set("prices", "ACME", b"4")
+
+                async def seen_by_a_newcomer(name: str) -> dict[str, int]:
+                    async with worker(place, name) as late, late.client() as other:
+                        await joined(other, 1)
+                        found: dict[str, int] = {}
+                        while len(found) < 3:
+                            message = await hear(other)
+                            found[message["key"]] = message["data"]
+                        return found
+
+                assert await seen_by_a_newcomer("late") == {"ACME": 4, "OLD": 7, "NEW": 3}
+            # Everybody who numbered left in order: the next goes on with the whole state.
+            async with worker(place, "three") as three, three.client() as client:
+                await joined(client, 1)
+                keys = {(await hear(client))["key"] for _ in range(3)}
+                assert keys == {"ACME", "OLD", "NEW"}
+
+    playing(test)
+
+
+def test_a_channel_is_of_one_kind() -> None:
+    async def test(place: MemoryHub) -> None:
+        async with worker(place, "one") as one, worker(place, "two") as two:
+            await one.session.numbering.set("prices", "ACME", b"1")
+            for session in (one.session, two.session):
+                with pytest.raises(BusError, match="other kind"):
+                    await session.numbering.broadcast("prices", b"1")
+
+    playing(test)
+
+
 def test_presence_counts_clients_of_all_workers() -> None:
     hub.endpoint("/ws", channels=("ticker",))
 

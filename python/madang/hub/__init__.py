@@ -26,6 +26,7 @@ from madang.hub.application import (  # isort: skip
     presence,
     send,
     session,
+    set_state,
 )
 from madang.hub.endpoint import Client  # isort: skip
 
@@ -64,4 +65,5 @@ __all__ = [
     "presence",
     "send",
     "session",
+    "set_state",
 ]

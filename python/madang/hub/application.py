@@ -12,7 +12,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -24,7 +24,7 @@ from madang.core.errors import MadangError
 from madang.hub.channel import Channel
 from madang.hub.connection import Connection
 from madang.hub.endpoint import Authorize, Client, ClientSession, Endpoint, Handshake, MayJoin
-from madang.hub.following import Follower
+from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
 from madang.hub.hub import Hub
 from madang.hub.numbering import HISTORY_COUNT_MAX, Numbering, check_channel
@@ -52,6 +52,16 @@ _declared = _Declared()
 _open: HubSession | None = None
 
 
+class EndpointOptions(TypedDict, total=False):
+    """The options of `endpoint`."""
+
+    authorize: Authorize | None
+    may_join: MayJoin | None
+    states: tuple[str, ...]
+    origins: tuple[str, ...]
+    history: int
+
+
 class HubSession:
     """The clients of one worker; `serves` is False where it only sends."""
 
@@ -60,6 +70,7 @@ class HubSession:
         self.numbering = Numbering(bus)
         self._bus = bus
         self._followers: dict[str, Follower] = {}
+        self._watchers: dict[str, StateFollower] = {}
         self._sessions: dict[str, ClientSession] = {}
         self._named: set[str] = set()
         self._next = 0
@@ -71,6 +82,8 @@ class HubSession:
             for channel in declared.channels:
                 self._named.add(channel)
                 self.follow(channel, declared.history)
+            for channel in declared.states:
+                self.watch(channel)
 
     def connect(
         self, declared: Endpoint, connection: Connection, handshake: Handshake
@@ -103,6 +116,14 @@ class HubSession:
             joined = self.hub.channel(channel, settings)
             joined.on_last = self._left
             found = self._followers[channel] = Follower(self._bus, self.numbering, joined)
+        return found
+
+    def watch(self, channel: str) -> StateFollower:
+        """See `Owner`."""
+        found = self._watchers.get(channel)
+        if found is None:
+            state = self.hub.state_channel(channel)
+            found = self._watchers[channel] = StateFollower(self._bus, self.numbering, state)
         return found
 
     def _left(self, channel: Channel) -> None:
@@ -161,7 +182,7 @@ class HubSession:
         """Leave in order."""
         self._roll_call.close()
         self._direct.close()
-        for follower in self._followers.values():
+        for follower in (*self._followers.values(), *self._watchers.values()):
             follower.close()
         for task in self._tasks:
             task.cancel()
@@ -214,35 +235,36 @@ def endpoint(
     path: str,
     channels: tuple[str, ...] = (),
     allow: tuple[str, ...] = (),
-    **options: Any,  # noqa: ANN401
+    **options: Unpack[EndpointOptions],
 ) -> None:
     """Let WebSocket clients connect at `path`.
 
     `channels` are joined by everybody; those that match `allow` when a client asks. Options:
     `authorize(request)` returns who it is (None: refused); `may_join(client, channel)`; both may
-    be async. `origins`: sites whose pages may connect beside our own, "*" for all. `history`: how
+    be async. `states`: state channels, joined by everybody (see `set_state`).
+    `origins`: sites whose pages may connect beside our own, "*" for all. `history`: how
     many messages of each channel are kept for who resumes.
     """
-    known = {"authorize", "may_join", "origins", "history"}
+    known = EndpointOptions.__annotations__.keys()
     if unknown := options.keys() - known:
         raise TypeError(f"hub.endpoint() has no option {', '.join(sorted(unknown))}")
     if not path.startswith("/"):
         raise MadangError("an endpoint's path begins with /", path=path)
-    for channel in channels:
+    states = tuple(options.get("states", ()))
+    for channel in (*channels, *states):
         check_channel(channel)
-    authorize: Authorize | None = options.get("authorize")
-    may_join: MayJoin | None = options.get("may_join")
-    history = int(options.get("history", HISTORY_COUNT_MAX))
+    history = options.get("history", HISTORY_COUNT_MAX)
     if not 0 <= history <= HISTORY_COUNT_MAX:
         raise MadangError(f"history is 0 to {HISTORY_COUNT_MAX}", history=history)
     declared = Endpoint(
         path,
         tuple(channels),
         tuple(allow),
-        authorize,
-        may_join,
+        options.get("authorize"),
+        options.get("may_join"),
         tuple(options.get("origins", ())),
         history,
+        states,
     )
     declared.offers("a")  # raises where a pattern is none
     _declared.endpoints[path] = declared
@@ -275,6 +297,15 @@ async def broadcast(channel: str, message: object) -> Position:
     Raises NotJson, MessageTooLarge, NoServer (it was not sent), OutcomeUnknown, BusNotOpen.
     """
     return await current().numbering.broadcast(channel, _encode(message))
+
+
+async def set_state(channel: str, key: str, value: object) -> Position:
+    """Set the newest of a key of a state channel: who joins gets the newest of every key.
+
+    A slow client gets only the newest of each key that changed. Raises as `broadcast`, and
+    RequestRefused where the channel is full.
+    """
+    return await current().numbering.set(channel, key, _encode(value))
 
 
 def send(client: Client | str, message: object) -> None:

@@ -21,7 +21,7 @@ from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
 from madang.hub.connection import Connection, TooManyChannelsError
-from madang.hub.following import Follower
+from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
 from madang.hub.numbering import check_channel
 
@@ -75,6 +75,7 @@ class Endpoint:
     may_join: MayJoin | None
     origins: tuple[str, ...]
     history: int
+    states: tuple[str, ...] = ()
 
     def offers(self, channel: str) -> bool:
         """Tell whether a client may ask for a channel at all."""
@@ -99,6 +100,10 @@ class Owner(Protocol):
 
     def follow(self, channel: str, history: int) -> Follower:
         """Return the follower of a channel; raises MadangError."""
+        ...
+
+    def watch(self, channel: str) -> StateFollower:
+        """Return the follower of a state channel; raises MadangError."""
         ...
 
     async def said(self, session: ClientSession, data: object) -> None:
@@ -190,6 +195,8 @@ class ClientSession:
         self._handshake = None
         for channel in endpoint.channels:
             await self._join(channel, _position(asked.get(channel)))
+        for channel in endpoint.states:
+            await self._watch(channel)
         return True
 
     async def _act(self, payload: bytes) -> None:
@@ -246,8 +253,17 @@ class ClientSession:
         self.connection.subscribe(follower.channel, since)
         self.client.channels.add(channel)
 
+    async def _watch(self, channel: str) -> None:
+        """Join a state channel: the newest of every key, then what changes."""
+        follower = self._owner.watch(channel)
+        await follower.ready()
+        if not self.connection.closed:
+            self.send({"type": "subscribed", "channel": channel})
+            self.connection.watch(follower.channel)
+            self.client.channels.add(channel)
+
     def _leave(self, channel: str) -> None:
-        if channel not in self.client.channels:
+        if channel not in self.client.channels or channel in self._endpoint.states:
             self._error("not_subscribed", f"you are not in {channel}", channel)
             return
         self.client.channels.discard(channel)

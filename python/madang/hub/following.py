@@ -18,30 +18,43 @@ from madang.core.errors import MadangError
 from madang.hub.channel import Channel
 from madang.hub.history import Position
 from madang.hub.numbering import EVENTS, Event, Numbering, Past, Told
+from madang.hub.state_channel import StateChannel
 
 HELD_MAX: Final = 10_000
 SEEN_MAX: Final = 1_024
 RETRY_S: Final = 0.05
 
 
-class Follower:
-    """Feeds one channel of this worker."""
+class _Following:
+    """What following is for a channel of either kind."""
 
-    def __init__(self, bus: Bus, numbering: Numbering, channel: Channel) -> None:
-        self.channel = channel
+    state = False
+
+    def __init__(self, bus: Bus, numbering: Numbering, name: str) -> None:
+        self._name = name
         self._numbering = numbering
         self._loop = asyncio.get_running_loop()
         self._held: deque[Told] = deque()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._again = False
-        self._prefix = b'{"type":"message","channel":%s' % msgspec.json.encode(channel.name)
-        self._subscription = bus.subscribe(EVENTS + channel.name, self._take, self._on_gap)
+        self._subscription = bus.subscribe(EVENTS + name, self._take, self._on_gap)
         self._loading: asyncio.Task[None] | None = self._loop.create_task(self._load())
 
     @property
     def live(self) -> bool:
         """Tell whether events are passed on as they come."""
         return self._loading is None
+
+    @property
+    def position(self) -> Position | None:
+        """Position of the last event that was passed on."""
+        raise NotImplementedError
+
+    def _fill(self, past: Past) -> None:
+        raise NotImplementedError
+
+    def _publish(self, epoch: int, event: Event) -> None:
+        raise NotImplementedError
 
     async def ready(self) -> None:
         """Return when what is past is here."""
@@ -63,7 +76,7 @@ class Follower:
                 self._hold(told)
 
     def _shows_hole(self, told: Told) -> bool:
-        last = self.channel.position
+        last = self.position
         if last is None or (told.epoch, told.event.offset) <= last:
             return False
         return told.event.offset != (last.offset + 1 if told.epoch == last.epoch else 1)
@@ -88,7 +101,7 @@ class Follower:
         while True:
             self._again = False
             try:
-                past = await self._numbering.past(self.channel.name, self.channel.position)
+                past = await self._numbering.past(self._name, self.position, state=self.state)
             except MadangError:
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -103,6 +116,20 @@ class Follower:
                 self._loading = None
                 return
             self._held.extendleft(reversed(held))
+
+
+class Follower(_Following):
+    """Feeds one event channel of this worker."""
+
+    def __init__(self, bus: Bus, numbering: Numbering, channel: Channel) -> None:
+        super().__init__(bus, numbering, channel.name)
+        self.channel = channel
+        self._prefix = b'{"type":"message","channel":%s' % msgspec.json.encode(channel.name)
+
+    @property
+    def position(self) -> Position | None:
+        """See `_Following`."""
+        return self.channel.position
 
     def _fill(self, past: Past) -> None:
         last = self.channel.position
@@ -129,3 +156,70 @@ class Follower:
             self._prefix, epoch, event.offset, event.data,
         )  # fmt: skip
         self.channel.publish(position, lambda _: (frame, False), len(frame))
+
+
+class StateFollower(_Following):
+    """Feeds one state channel of this worker, and a new owner with what is known here."""
+
+    state = True
+
+    def __init__(self, bus: Bus, numbering: Numbering, channel: StateChannel) -> None:
+        super().__init__(bus, numbering, channel.name)
+        self.channel = channel
+        self._position: Position | None = None
+        self._known: dict[str, tuple[Position, bytes]] = {}
+        self._prefix = b'{"type":"state","channel":%s,"key":' % msgspec.json.encode(channel.name)
+        self._restoring: asyncio.Task[None] | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """See `_Following`."""
+        return self._position
+
+    def close(self) -> None:
+        """Follow no more."""
+        super().close()
+        if self._restoring is not None:
+            self._restoring.cancel()
+
+    def _fill(self, past: Past) -> None:
+        last = self._position
+        if last is not None and past.epoch < last.epoch:
+            return
+        for event in past.events:
+            self._publish(past.epoch, event)
+        if not past.events or past.events[-1].offset >= past.last:
+            self._advance(Position(past.epoch, past.last))
+
+    def _publish(self, epoch: int, event: Event) -> None:
+        position = Position(epoch, event.offset)
+        known = self._known.get(event.key)
+        if known is not None and known[0] >= position:
+            return
+        self._known[event.key] = position, event.data
+        key = msgspec.json.encode(event.key)
+        frame = b'%s%s,"epoch":%d,"offset":%d,"data":%s}' % (
+            self._prefix, key, epoch, event.offset, event.data,
+        )  # fmt: skip
+        self.channel.set(event.key, position, lambda _: (frame, False))
+        self._advance(position)
+
+    def _advance(self, position: Position) -> None:
+        last = self._position
+        if last is None or position > last:
+            self._position = position
+        if last is not None and position.epoch > last.epoch:
+            if self._restoring is not None:
+                self._restoring.cancel()
+            self._restoring = self._loop.create_task(self._restore(position.epoch))
+
+    async def _restore(self, epoch: int) -> None:
+        """Give the owner of a new epoch what it may not know; it keeps what is newer."""
+        await self.ready()
+        for key, (was, data) in list(self._known.items()):
+            while was.epoch < epoch and self._known[key][0] == was:
+                try:
+                    await self._numbering.set(self._name, key, data, was)
+                    break
+                except MadangError:
+                    await asyncio.sleep(RETRY_S)

@@ -4,7 +4,8 @@ Every message of an event channel gets `(epoch, offset)` from one process, so th
 one order. Invariant: offsets of one epoch of a channel are consecutive; an epoch goes on only where
 its last holder released in order and left a note of where it was; else a new one begins. A
 broadcast is repeated under its id until somebody has numbered it; who receives it twice, under
-two epochs, drops the second.
+two epochs, drops the second. Of a state channel the newest event of each key is kept; followers
+give what they know of it to a new owner, which takes the newest of what each key had.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import os
 import zlib
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -30,6 +32,7 @@ SHARDS: Final = 64
 QUESTIONS: Final = "_hub.number."
 EVENTS: Final = "_hub.event."
 CHANNEL_CHARACTERS_MAX: Final = 200
+KEY_CHARACTERS_MAX: Final = 200
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX // 2
 PAGE_BYTES_MAX: Final = MESSAGE_BYTES_MAX
 ASK_TIMEOUT_MS: Final = 5_000
@@ -39,6 +42,9 @@ HISTORY_BYTES_MAX: Final = 1_048_576
 NOTE_BYTES_MAX: Final = 32 * 1024 * 1024
 NUMBERED_CHANNELS_MAX: Final = 100_000
 EVENT_BYTES: Final = 128
+STATE_KEYS_MAX: Final = 10_000
+STATE_BYTES_MAX: Final = 8 * 1024 * 1024
+_NEWEST: Final = Position(1 << 63, 0)
 
 
 class NumberingFull(MadangError):
@@ -46,11 +52,12 @@ class NumberingFull(MadangError):
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):
-    """A numbered message: `id` is unique to a broadcast, `data` its JSON text."""
+    """A numbered message: `id` is unique to a broadcast, `data` its JSON text, `key` of a state."""
 
     offset: int
     id: str
     data: bytes
+    key: str = ""
 
 
 class Told(msgspec.Struct, array_like=True, frozen=True):
@@ -67,6 +74,7 @@ class Past(msgspec.Struct, array_like=True):
     floor: int
     last: int
     events: list[Event]
+    state: bool = False
 
 
 class Question(msgspec.Struct, array_like=True, frozen=True):
@@ -77,6 +85,9 @@ class Question(msgspec.Struct, array_like=True, frozen=True):
     data: bytes = b""
     epoch: int = 0
     offset: int = 0
+    state: bool = False
+    key: str = ""
+    """With `id` and an epoch: what the key had there, for an owner that does not know it."""
 
 
 def check_channel(name: str) -> None:
@@ -106,18 +117,63 @@ class _Line:
             self.floor = oldest.offset
             self.bytes_held -= len(oldest.data) + EVENT_BYTES
 
+    def kept(self) -> Iterable[Event]:
+        """Return what is kept, in order."""
+        return self.events
+
     def past(self, epoch: int, offset: int) -> Past:
         """Return one page after a position; all there is where that is of no use."""
         start = max(offset, self.floor) if epoch == self.epoch else self.floor
         page: list[Event] = []
         size = 0
-        for event in self.events:
+        for event in self.kept():
             if event.offset > start:
                 size += len(event.data) + EVENT_BYTES
                 if page and size > PAGE_BYTES_MAX:
                     break
                 page.append(event)
         return Past(self.epoch, start, self.last, page)
+
+
+class _State(_Line):
+    """A state channel at the process that numbers it: the newest of each key."""
+
+    __slots__ = ("_latest", "_restored")
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(epoch)
+        self._latest: dict[str, Event] = {}
+        self._restored: dict[str, Position] = {}
+
+    def append(self, event: Event) -> None:
+        before = self._latest.pop(event.key, None)
+        if before is not None:
+            self.bytes_held -= len(before.data) + EVENT_BYTES
+        self.last = event.offset
+        self._latest[event.key] = event
+        self._restored.pop(event.key, None)
+        self.bytes_held += len(event.data) + EVENT_BYTES
+
+    def kept(self) -> Iterable[Event]:
+        return self._latest.values()
+
+    def check_room(self, question: Question) -> None:
+        """Raise NumberingFull where a key has no room."""
+        full = len(self._latest) >= STATE_KEYS_MAX and question.key not in self._latest
+        if full or self.bytes_held + len(question.data) > STATE_BYTES_MAX:
+            limits = {"keys": STATE_KEYS_MAX, "bytes": STATE_BYTES_MAX}
+            raise NumberingFull("a state channel is full", **limits)
+
+    def knows_better(self, question: Question) -> bool:
+        """Tell whether a key has something newer than what is restored, and note that it may."""
+        was = Position(question.epoch, question.offset)
+        present = question.key in self._latest
+        return present and self._restored.get(question.key, _NEWEST) >= was
+
+    def restore(self, question: Question, event: Event) -> None:
+        """Take what a key had in an earlier epoch."""
+        self.append(event)
+        self._restored[event.key] = Position(question.epoch, question.offset)
 
 
 class _Shard:
@@ -129,7 +185,9 @@ class _Shard:
         self._lines: dict[str, _Line] = {}
         if held.note:
             for channel, past in msgspec.msgpack.decode(held.note, type=dict[str, Past]).items():
-                line = self._lines[channel] = _Line(past.epoch, past.floor)
+                line = self._lines[channel] = (
+                    _State(past.epoch) if past.state else _Line(past.epoch, past.floor)
+                )
                 for event in past.events:
                     line.append(event)
                 line.last = past.last
@@ -149,11 +207,23 @@ class _Shard:
         if line is None:
             if len(self._lines) >= NUMBERED_CHANNELS_MAX:
                 raise NumberingFull("too many channels", limit=NUMBERED_CHANNELS_MAX)
-            line = self._lines[question.channel] = _Line(self._held.epoch)
+            line = _State(self._held.epoch) if question.state else _Line(self._held.epoch)
+            self._lines[question.channel] = line
+        if isinstance(line, _State) != question.state:
+            raise BusError(f"channel {question.channel} is of the other kind")
         if not question.id:
             return msgspec.msgpack.encode(line.past(question.epoch, question.offset))
-        event = Event(line.last + 1, question.id, question.data)
-        line.append(event)
+        event = Event(line.last + 1, question.id, question.data, question.key)
+        if not isinstance(line, _State):
+            line.append(event)
+        elif not question.epoch:
+            line.check_room(question)
+            line.append(event)
+        elif line.knows_better(question):
+            return msgspec.msgpack.encode((line.epoch, line.last))
+        else:
+            line.check_room(question)
+            line.restore(question, event)
         told = msgspec.msgpack.encode(Told(line.epoch, event))
         self._bus.publish(EVENTS + question.channel, told)
         return msgspec.msgpack.encode((line.epoch, event.offset))
@@ -167,7 +237,9 @@ class _Shard:
             kept = line.bytes_held <= left
             left -= line.bytes_held if kept else 0
             floor = line.floor if kept else line.last
-            note[channel] = Past(line.epoch, floor, line.last, list(line.events) if kept else [])
+            events = list(line.kept()) if kept else []
+            state = isinstance(line, _State)
+            note[channel] = Past(line.epoch, floor, line.last, events, state)
         self._held.release(msgspec.msgpack.encode(note))
 
     def abort(self) -> None:
@@ -188,18 +260,36 @@ class Numbering:
 
     async def broadcast(self, channel: str, data: bytes) -> Position:
         """Have a message numbered and sent to every follower; raises BusError."""
-        check_channel(channel)
-        if len(data) > MESSAGE_BYTES_MAX:
-            raise MessageTooLarge(f"a message of {len(data)} bytes", limit=MESSAGE_BYTES_MAX)
+        return await self._number(Question(channel, self._id(), data))
+
+    async def set(
+        self, channel: str, key: str, data: bytes, was: Position | None = None
+    ) -> Position:
+        """Have the newest of a key numbered; `was`: what it had in an earlier epoch."""
+        if len(key) > KEY_CHARACTERS_MAX:
+            raise BusError("the key is too long", limit=KEY_CHARACTERS_MAX)
+        epoch, offset = was or (0, 0)
+        return await self._number(
+            Question(channel, self._id(), data, epoch, offset, state=True, key=key)
+        )
+
+    def _id(self) -> str:
         self._next += 1
-        question = Question(channel, f"{self._prefix}{self._next}", data)
-        answer = await self._ask(channel, question)
+        return f"{self._prefix}{self._next}"
+
+    async def _number(self, question: Question) -> Position:
+        check_channel(question.channel)
+        size = len(question.data)
+        if size > MESSAGE_BYTES_MAX:
+            raise MessageTooLarge(f"a message of {size} bytes", limit=MESSAGE_BYTES_MAX)
+        answer = await self._ask(question.channel, question)
         return Position(*msgspec.msgpack.decode(answer, type=tuple[int, int]))
 
-    async def past(self, channel: str, since: Position | None) -> Past:
+    async def past(self, channel: str, since: Position | None, *, state: bool = False) -> Past:
         """Return what is kept after a position, one page of it; raises BusError."""
         epoch, offset = since or (0, 0)
-        answer = await self._ask(channel, Question(channel, epoch=epoch, offset=offset))
+        question = Question(channel, epoch=epoch, offset=offset, state=state)
+        answer = await self._ask(channel, question)
         return msgspec.msgpack.decode(answer, type=Past)
 
     async def _ask(self, channel: str, question: Question) -> bytes:
