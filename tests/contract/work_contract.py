@@ -93,19 +93,32 @@ async def jobs_wait_for_a_worker_to_come(ground: Ground) -> None:
     assert await submission.result(RESULT_MS) == b"by one"
 
 
-async def a_dead_workers_job_is_delivered_again(ground: Ground) -> None:
-    front, one, two = await three(ground)
-    first = Bench(one)
+async def _delivered_again(ground: Ground, first: Bench, second: Bus, front: Bus) -> None:
     submission = await front.submit("jobs", b"x")
     await until(lambda: bool(first.given))
-    second = Bench(two)
-    await ground.crash(one)
-    await until(lambda: bool(second.given))
-    attempts = [first.given[0].attempt, second.given[0].attempt]
-    assert attempts == [1, 2], attempts
-    assert second.given[0].id == first.given[0].id == submission.id
-    second.finish()
+    heir = Bench(second)
+    await ground.crash(first.bus)
+    await until(lambda: bool(heir.given))
+    assert [first.given[0].attempt, heir.given[0].attempt] == [1, 2]
+    assert heir.given[0].id == first.given[0].id == submission.id
+    heir.finish()
     assert await submission.result(RESULT_MS) == b"by two"
+
+
+async def a_dead_workers_job_is_delivered_again(ground: Ground) -> None:
+    front, one, two = await three(ground)
+    bench = Bench(front)
+    await until(lambda: front.statistics().get("jobs_workers") == 1)  # front keeps the queue
+    bench.registration.close()
+    await until(lambda: front.statistics().get("jobs_free_slots") == 0)
+    await _delivered_again(ground, Bench(one), two, front)
+
+
+async def a_job_of_a_worker_that_dies_with_the_queue_counts_its_attempts(ground: Ground) -> None:
+    front, one, two = await three(ground)
+    bench = Bench(one)
+    await until(lambda: one.statistics().get("jobs_workers") == 1)  # one keeps the queue
+    await _delivered_again(ground, bench, two, front)
 
 
 async def a_failing_job_is_tried_again_until_it_is_dead_and_reported(ground: Ground) -> None:
@@ -204,18 +217,23 @@ async def jobs_outlive_their_submitter(ground: Ground) -> None:
 
 async def a_job_under_way_is_not_repeated_when_the_keeper_of_the_queue_dies(ground: Ground) -> None:
     front, one, two = await three(ground)
-    submission = await front.submit("jobs", b"x")  # front keeps the queue
-    bench, idle = Bench(one), Bench(two)
-    await until(lambda: bool(bench.given or idle.given))
-    busy = bench if bench.given else idle
-    await ground.crash(front)
-    owners = (one, two)
-    await until(lambda: any(bus.statistics().get("jobs_running") == 1 for bus in owners))
+    keeper = await ground.open("keeper", QUICK)
+    await until(lambda: len(keeper.peers()) == 3)
+    Bench(keeper).registration.close()
+    await until(lambda: keeper.statistics().get("jobs_workers") == 1)
+    bench = Bench(one)
+    submission = await front.submit("jobs", b"x")
+    await until(lambda: bool(bench.given))
+    idle = Bench(two)
+    await until(lambda: keeper.statistics()["jobs_free_slots"] == 1)
+    await ground.crash(keeper)
+    heirs = (front, one, two)
+    await until(lambda: any(bus.statistics().get("jobs_running") == 1 for bus in heirs))
+    await until(lambda: any(bus.statistics().get("jobs_free_slots") == 1 for bus in heirs))
     await asyncio.sleep(0.2)  # four times what a new owner waits for workers
-    assert len(bench.given) + len(idle.given) == 1
-    busy.finish()
-    await until(lambda: all(not bus.statistics().get("jobs_running") for bus in owners))
-    assert busy.given[0].id == submission.id
+    assert (len(bench.given), len(idle.given)) == (1, 0)
+    bench.finish()
+    assert await submission.result(RESULT_MS) == b"by one"
 
 
 async def an_orderly_end_of_everybody_loses_nothing(ground: Ground) -> None:
@@ -313,5 +331,5 @@ SCENARIOS: list[Scenario] = [
     for value in list(globals().values())
     if asyncio.iscoroutinefunction(value)
     and value.__module__ == __name__
-    and value not in (three, _under_kills)
+    and value not in (three, _delivered_again, _under_kills)
 ]

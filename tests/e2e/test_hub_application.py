@@ -115,16 +115,19 @@ def test_an_orderly_end_of_who_numbers_keeps_the_numbering() -> None:
     hub.endpoint("/ws", channels=("ticker",))
 
     async def test(place: MemoryHub) -> None:
-        async with worker(place, "two") as two, two.client() as client:
-            await joined(client)
-            async with worker(place, "one") as one:
-                await one.session.numbering.broadcast("ticker", b"0")
-            async with worker(place, "three") as three:
-                await two.bus.wait_for_server("none", 1)
-                await three.session.numbering.broadcast("ticker", b"1")
-                first, second = await hear(client), await hear(client)
-        assert first["epoch"] == second["epoch"]
-        assert [first["offset"], second["offset"]] == [1, 2]
+        async with worker(place, "one") as one:
+            await one.session.numbering.broadcast("ticker", b"0")  # one numbers
+            async with worker(place, "two") as two, two.client() as client:
+                at = await joined(client)
+                one.session.close()
+                await one.bus.close()
+                await two.session.numbering.broadcast("ticker", b"1")
+                message = await hear(client)
+                assert (message["epoch"], message["offset"]) == (at["epoch"], 2)
+                path = f"/ws?ticker={at['epoch']}.0"  # the history went along
+                async with worker(place, "late") as late, late.client(path) as other:
+                    assert (await joined(other))["recovered"] is True
+                    assert [(await hear(other))["data"] for _ in range(2)] == [0, 1]
 
     playing(test)
 
@@ -325,7 +328,7 @@ def test_presence_counts_clients_of_all_workers() -> None:
 
 def test_what_cannot_be_declared_or_sent_is_refused_clearly() -> None:
     with pytest.raises(TypeError, match="colour"):
-        hub.endpoint("/ws", colour="red")
+        hub.endpoint("/ws", colour="red")  # type: ignore[call-arg]
     with pytest.raises(MadangError, match="begins with /"):
         hub.endpoint("ws")
     for channel in ("", "a b", "a.*", "x" * 201):
