@@ -54,7 +54,9 @@ GROUNDS: dict[str, Callable[[Path], Ground]] = {"memory": MemoryGround, "unix": 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("ground", GROUNDS)
 @pytest.mark.parametrize(
-    "scenario", SCENARIOS + work_contract.SCENARIOS, ids=lambda scenario: scenario.__name__
+    "scenario",
+    [*SCENARIOS, *work_contract.SCENARIOS, *lanes_contract.SCENARIOS],
+    ids=lambda scenario: scenario.__name__,
 )
 def test_bus_contract(scenario: Scenario, ground: str, loop: str, tmp_path: Path) -> None:
     async def main() -> None:
