@@ -11,7 +11,7 @@ import uvloop
 
 from madang.bus import Bus, BusLimits, BusSettings, memory_bus_hub, open_unix_bus
 from madang.bus.lanes import Lanes
-from tests.contract import work_contract
+from tests.contract import lanes_contract, work_contract
 from tests.contract.bus_contract import LIMITS, SCENARIOS, Ground, Scenario
 
 
