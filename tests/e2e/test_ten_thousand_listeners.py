@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.support.raw_stream import RawClient, dial_many, resident_bytes, until
+from tests.support.raw_stream import RawClient, abort_all, dial_many, resident_bytes, until
 from tests.support.venue_fixture import Venue, running_venue
 
 LISTENERS = 10_000
@@ -31,7 +31,15 @@ def raise_open_files() -> None:
 def test_ten_thousand_listeners_of_one_worker_all_hear_of_a_halt(tmp_path: Path) -> None:
     raise_open_files()
     with running_venue(tmp_path / "venue", "ann", workers=1, edge=EDGE) as venue:
-        uvloop.run(listen(venue))
+        uvloop.run(ended(venue))
+
+
+async def ended(venue: Venue) -> None:
+    try:
+        await listen(venue)
+    finally:
+        abort_all()
+        await asyncio.sleep(0.01)
 
 
 async def listen(venue: Venue) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import psutil
 
 LIMIT_S = 30.0
+POLL_S = 0.005
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -39,6 +40,15 @@ def upgrade(path: str, headers: dict[str, str] | None = None) -> bytes:
     return "\r\n".join(lines).encode()
 
 
+_OPEN: set[RawClient] = set()
+
+
+def abort_all() -> None:
+    """End what a test left open; a uvloop that ends with a connection open may never return."""
+    for client in list(_OPEN):
+        client.transport.abort()
+
+
 class RawClient(asyncio.Protocol):
     """One connection; `frames` holds (opcode, payload) of everything that came after the 101."""
 
@@ -52,10 +62,12 @@ class RawClient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
+        _OPEN.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end."""
         self.ended = True
+        _OPEN.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Take whole frames."""
@@ -78,6 +90,8 @@ class RawClient(asyncio.Protocol):
             self.frames.append((buffer[0] & 0x0F, bytes(buffer[start : start + size])))
             if self.frames[-1][0] == PING:
                 self.transport.write(frame(self.frames.pop()[1], PONG))
+            elif self.frames[-1][0] == CLOSE:
+                self.transport.close()
             del buffer[: start + size]
 
     def send(self, data: bytes) -> None:
@@ -107,7 +121,8 @@ class RawClient(asyncio.Protocol):
     def vanish(self) -> None:
         """End as if the cable was cut: no close frame, a reset."""
         sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if sock is not None:  # else the server was quicker
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 
@@ -142,7 +157,7 @@ async def until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT
     limit = asyncio.get_running_loop().time() + limit_s
     while not condition():
         assert asyncio.get_running_loop().time() < limit, f"not within {limit_s} s: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_S)
 
 
 def resident_bytes(pid: int) -> int:

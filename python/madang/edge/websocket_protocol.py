@@ -8,6 +8,7 @@ peer that floods, breaks the protocol, or is silent is told a close code and cut
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 from madang.core.closecodes import CloseCode
@@ -98,6 +99,10 @@ class WebSocketProtocol(asyncio.Protocol):
         state = self._state
         self._transport = transport
         self._address = address
+        # left to itself the kernel takes megabytes for a peer that does not read
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.websocket_send_buffer_bytes
+        )
         transport.write(self._handshake + self._early)
         self._early = b""
         self.writable = True

@@ -8,7 +8,7 @@ clients repeat by themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -38,7 +38,7 @@ from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQu
 from madang.exchange.api.store_client import Configuration, Configurations
 from madang.exchange.api.times import parse_time
 from madang.exchange.directory import Directory, DirectoryReplica
-from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
+from madang.exchange.gateway import GatewayError, Outcome, VenueUnavailable
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 from madang.wire.commands import encode_cancel, encode_new_order, encode_replace
 from madang.wire.events import Order, Result
@@ -56,6 +56,10 @@ class Gateway(Protocol):
 
     async def submit(self, command: bytes) -> Result:
         """Return the outcome; raises VenueUnavailable (a definite no) or OutcomeUnknown."""
+        ...
+
+    def send(self, command: bytes, tell: Callable[[Outcome], None]) -> None:
+        """Call `tell` with the outcome; raises VenueUnavailable."""
         ...
 
 
@@ -96,16 +100,46 @@ class OrderMethods:
 
         An order that names no mode of self-trade prevention gets the venue's.
         """
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        result = await self._submit(self._placing(account, order, chosen, names_mode))
+        return await self.placed(account, order, result)
+
+    def _placing(
+        self, account: int, order: NewOrder, chosen: Configuration, names_mode: bool
+    ) -> bytes:
+        """Return the command that places an order; raises ApiError."""
         terms = order.terms
         if not names_mode:
             terms.self_trade = self._self_trade
-        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
         check_choice(chosen, bool(terms.notional or terms.quantity % QUANTITY_SCALE))
-        command = encode_new_order(account, new_request_id(), terms, order.client_order_id)
-        result = await self._submit(command)
-        if result.reason != Reason.OK:
-            raise refusal(result, order.asked)
-        return await self._order_of(account, result)
+        return encode_new_order(account, new_request_id(), terms, order.client_order_id)
+
+    async def placed(self, account: int, order: NewOrder, outcome: Outcome) -> Order:
+        """Return what became of an order that was sent; raises ApiError."""
+        if isinstance(outcome, GatewayError):
+            raise _failed(outcome)
+        if outcome.reason != Reason.OK:
+            raise refusal(outcome, order.asked)
+        return await self._order_of(account, outcome)
+
+    def place_at_once(
+        self, account: int, body: OrderBody, tell: Callable[[NewOrder, Outcome], None]
+    ) -> bool:
+        """Send an order and call `tell` with its outcome: `place_body` without a task for each.
+
+        Raises ApiError while certainly nothing was done. False where something must be waited for
+        first: use `place_body` then.
+        """
+        chosen = self._configurations.of(account)
+        if chosen is None:
+            return False
+        order = read_order(body, self._replica.directory)
+        command = self._placing(account, order, chosen, bool(body.self_trade_prevention))
+        try:
+            self._gateway.send(command, lambda outcome: tell(order, outcome))
+        except GatewayError as error:
+            raise _failed(error) from None
+        return True
 
     async def list_all(self, request: Request) -> Response:
         """GET /v2/orders."""
@@ -221,10 +255,8 @@ class OrderMethods:
     async def _submit(self, command: bytes) -> Result:
         try:
             return await self._gateway.submit(command)
-        except VenueUnavailable:
-            raise venue_unavailable() from None
-        except OutcomeUnknown:
-            raise outcome_unknown() from None
+        except GatewayError as error:
+            raise _failed(error) from None
 
     async def _order_of(self, account: int, result: Result) -> Order:
         """Return the order of a result; one repeated after the order's end does not carry it."""
@@ -262,6 +294,11 @@ class OrderMethods:
 
     def _order_response(self, order: Order) -> Response:
         return Response(200, order_json(order, self._replica.directory))
+
+
+def _failed(error: GatewayError) -> ApiError:
+    """Return what a client is told where there is no result."""
+    return venue_unavailable() if isinstance(error, VenueUnavailable) else outcome_unknown()
 
 
 def check_choice(chosen: Configuration, fractional: bool) -> None:

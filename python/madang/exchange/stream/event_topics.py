@@ -219,25 +219,24 @@ class TradesTopic(_EventTopic):
         """Send what the ledger has after a trade, up to where the ring goes on."""
         missed: list[tuple[str, TradeRow]] = []
         last = since
+        recovered = True
         try:
-            while not self._reaches(last):
+            while recovered and not self._reaches(last):
                 rows, complete = await self._missed(last, MISSED_AT_ONCE)
                 missed += rows
-                if len(missed) > RESUME_MAX:
-                    missed.clear()
-                    break
+                recovered = len(missed) <= RESUME_MAX
                 if rows:
                     last = rows[-1][1].trade_id
                 elif complete:
                     await asyncio.sleep(RETRY_S)  # until the feeder is live
         except LedgerUnavailable:
-            missed.clear()
-        recovered = self._reaches(last)
+            recovered = False
         say_recovery(self, connection, recovered=recovered)
         if recovered and not await self._send(connection, missed):
             connection.close(CloseCode.SLOW_CONSUMER, "what was missed is not read")
-        if not connection.closed:
-            connection.subscribe(self.channel, Position(EPOCH, last) if recovered else None)
+        since_last = Position(EPOCH, last) if recovered else None
+        if not connection.closed and not connection.subscribe(self.channel, since_last).recovered:
+            connection.close(CloseCode.RECOVERY_REFUSED, "the market was quicker")
 
     async def _send(self, connection: Connection, missed: list[tuple[str, TradeRow]]) -> bool:
         """Send missed trades a page at a time, the next when the former has left."""
