@@ -40,10 +40,13 @@ async def serving(application: AsgiApplication, **options: object) -> AsyncItera
     server.start()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    await server.listen(listener)
+    served = Served(server, listener.getsockname()[1])
     try:
-        await server.listen(listener)
-        yield Served(server, listener.getsockname()[1])
+        yield served
     finally:
+        for peer in served.peers:
+            peer.writer.close()
         await server.close()
         await lifespan.shutdown()
         listener.close()
@@ -55,11 +58,14 @@ class Served:
     def __init__(self, server: AsgiServer, port: int) -> None:
         self.server = server
         self.port = port
+        self.peers: list[Peer] = []
         self.url = f"http://127.0.0.1:{port}"
 
     async def open(self) -> Peer:
         """Connect."""
-        return Peer(*await asyncio.open_connection("127.0.0.1", self.port))
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.peers.append(peer)
+        return peer
 
     async def exchange(self, data: bytes, pieces: list[bytes] | None = None) -> bytes:
         """Send, say that it is all, and return everything that comes until the end."""

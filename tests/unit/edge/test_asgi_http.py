@@ -23,7 +23,7 @@ async def say(send: Send, body: bytes, *, status: int = 200, headers: Headers = 
 
 
 async def read(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         assert message["type"] == "http.request"
@@ -401,6 +401,19 @@ def test_a_failure_is_500_and_in_the_log_and_half_an_answer_looks_like_half(
 
 
 LENGTH_1, LENGTH_MINUS_1 = (b"content-length", b"1"), (b"content-length", b"-1")
+
+
+def test_an_application_that_is_cancelled_in_its_first_step_has_failed() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with serving(application) as served:
+            assert (await served.exchange(GET)).startswith(b"HTTP/1.1 500 ")
+
+    run(main)
+
+
 BROKEN: dict[str, list[Message]] = {
     "status": [{"type": "http.response.start", "status": 99}],
     "split": [

@@ -11,7 +11,7 @@ import asyncio
 from typing import Any, Final, Protocol
 
 from madang.edge.asgi.loading import Message, Scope
-from madang.edge.asgi.response_head import CHUNKED, NO_BODY, UNTIL_CLOSE, Headers, Wanted
+from madang.edge.asgi.response_head import CHUNKED, HEAD, KEEP_ALIVE, NO_BODY, UNTIL_CLOSE, Headers
 from madang.edge.asgi.response_head import encode_head as encode
 from madang.edge.asgi.state import AsgiState
 
@@ -47,54 +47,30 @@ class Wire(Protocol):
 class HttpCall:
     """The state of one exchange; `more_body` while the request is not read to its end."""
 
-    __slots__ = (
-        "_body",
-        "_headers",
-        "_wire",
-        "answer_bytes",
-        "body_bytes",
-        "buffered",
-        "complete",
-        "ended",
-        "expects_continue",
-        "gone",
-        "has_head",
-        "is_head",
-        "is_http_10",
-        "keep_alive",
-        "left",
-        "more_body",
-        "scope",
-        "started",
-        "started_s",
-        "state",
-        "status",
-        "waiter",
-    )
+    # What most calls never change stands on the class: an instance costs what it sets.
+    answer_bytes = 0
+    buffered = 0
+    body_bytes = 0
+    more_body = True
+    expects_continue = False
+    gone = False  # nobody reads the answer
+    ended = False  # the peer has said its last; it may still read
+    started = False
+    has_head = False
+    complete = False
+    left = 0  # bytes of the answer still to come, or CHUNKED, UNTIL_CLOSE
+    status = 0
+    started_s = 0.0
+    shape = 0  # of the head: HTTP_10, HEAD; KEEP_ALIVE is added when it is written
+    waiter: asyncio.Future[None] | None = None
+    _body: list[bytes] | None = None
+    _headers: Headers = ()
 
     def __init__(self, wire: Wire, state: AsgiState, scope: Scope, keep_alive: bool) -> None:
         self._wire = wire
-        self._body: list[bytes] | None = None
-        self._headers: Headers = ()
-        self.answer_bytes = 0
         self.state = state
         self.scope = scope
         self.keep_alive = keep_alive
-        self.buffered = 0
-        self.body_bytes = 0
-        self.more_body = True
-        self.expects_continue = False
-        self.gone = False  # nobody reads the answer
-        self.ended = False  # the peer has said its last; it may still read
-        self.is_head = False
-        self.is_http_10 = False
-        self.started = False
-        self.has_head = False
-        self.complete = False
-        self.left = 0  # bytes of the answer still to come, or CHUNKED, UNTIL_CLOSE
-        self.status = 0
-        self.started_s = 0.0
-        self.waiter: asyncio.Future[None] | None = None
 
     # the connection's side
 
@@ -198,7 +174,7 @@ class HttpCall:
     def _encode(self, body: bytes, more: bool) -> bytes:
         """Return the bytes that a piece of the body becomes, behind the head if it is the first."""
         head = b"" if self.has_head else self._begin(len(body), more)
-        if self.is_head:
+        if self.shape & HEAD:
             self.left = 0
             return head
         left = self.left
@@ -218,16 +194,14 @@ class HttpCall:
         return head + body if head else body
 
     def _begin(self, size: int, more: bool) -> bytes:
-        wanted = Wanted(
-            self.is_http_10,
-            self.is_head,
-            self.keep_alive and self._may_go_on(),
-            -1 if more else size,
+        shape = self.shape
+        if self.keep_alive and self._may_go_on():
+            shape |= KEEP_ALIVE
+        whole = -1 if more else size
+        head, self.left, self.keep_alive = encode(
+            self.status, self._headers, self.state.defaults, shape, whole
         )
-        head = encode(self.status, self._headers, self.state.defaults, wanted)
-        self.left = head.length
-        self.keep_alive = head.keep_alive
-        return head.data
+        return head
 
     def _may_go_on(self) -> bool:
         """Tell whether the connection can be used after this answer."""

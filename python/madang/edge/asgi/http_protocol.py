@@ -18,7 +18,7 @@ from madang.edge.asgi.http_call import ClientGone, HttpCall
 from madang.edge.asgi.http_reader import NEVER, PIECE_BYTES, HttpReader
 from madang.edge.asgi.hub_upgrade import give_to_hub
 from madang.edge.asgi.proxy_header import ProxyHeaderError, parse_proxy_header
-from madang.edge.asgi.response_head import UNTIL_CLOSE, plain_answer
+from madang.edge.asgi.response_head import HEAD, HTTP_10, UNTIL_CLOSE, plain_answer
 from madang.edge.asgi.state import AsgiState
 from madang.edge.asgi.websocket_protocol import WebSocketProtocol
 
@@ -64,7 +64,7 @@ class HttpProtocol(HttpReader):
             self._scheme = "https"
         self._address = self._client[0] if self._client else "local"
         self._admitted = state.admit(self._address)
-        state.protocols.add(self)
+        state.enter(self)
         if self._admitted:
             self._expect(self._settings.header_timeout_ms)
         else:
@@ -74,7 +74,7 @@ class HttpProtocol(HttpReader):
         """Tell the application, forget the connection."""
         self._lost = True
         state = self._state
-        state.protocols.discard(self)
+        state.forget(self)
         if self._admitted:
             self._admitted = False
             state.leave(self._address)
@@ -176,6 +176,9 @@ class HttpProtocol(HttpReader):
     def _after_body_piece(self) -> None:
         call = self._incoming
         assert call is not None
+        if call.body_bytes == self._seen_bytes:  # chunk extensions come without a callback
+            self._count_framing(self._piece_bytes)
+        self._seen_bytes = call.body_bytes
         if self._deaf:
             return
         if self._active is None and not self._queue and not call.complete and not call.gone:
@@ -264,7 +267,7 @@ class HttpProtocol(HttpReader):
         try:
             coroutine = state.application(call.scope, call.receive, call.send)
             task = state.stepper.start(coroutine)
-        except Exception as error:  # noqa: BLE001 - outermost frame of a request
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - outermost
             self._returned(call, error)
             return
         if task is None:
@@ -318,9 +321,9 @@ class HttpProtocol(HttpReader):
             return
         call.status = status
         going_on = call.keep_alive and not call.more_body and not self._state.draining
-        call.keep_alive = going_on and status == 500 and not call.is_http_10
+        call.keep_alive = going_on and status == 500 and not call.shape & HTTP_10
         answer = plain_answer(status, text, self._state.defaults, not call.keep_alive)
-        if call.is_head:
+        if call.shape & HEAD:
             answer = answer[: answer.index(b"\r\n\r\n") + 4]
         self._transport.write(answer)
         self.on_complete(call)
@@ -428,7 +431,7 @@ class HttpProtocol(HttpReader):
                 self._queue.append(call)
             return
         state = self._state
-        state.protocols.discard(self)
+        state.forget(self)
         self._lost = True
         self._admitted = False  # the successor counts the connection out
         if give_to_hub(state, self._transport, self._address, call.scope, rest):

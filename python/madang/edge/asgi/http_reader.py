@@ -15,6 +15,7 @@ import httptools
 
 from madang.edge.asgi.forwarding import apply_forwarded
 from madang.edge.asgi.http_call import HttpCall
+from madang.edge.asgi.response_head import HEAD, HTTP_10
 from madang.edge.asgi.state import AsgiState
 
 PIECE_BYTES: Final = 16_384
@@ -48,6 +49,7 @@ class HttpReader(asyncio.Protocol):
         self._watched: dict[bytes, bytes] = {}
         self._head_bytes = 0  # of the unfinished head, in earlier pieces
         self._piece_bytes = 0
+        self._seen_bytes = 0  # of the body, when the last piece had been read
         self._framing_bytes = 0  # of a body that did not become body: chunk heads, trailers
         self._incoming: HttpCall | None = None  # its body is being read
         self._active: HttpCall | None = None  # its answer is being written
@@ -111,8 +113,10 @@ class HttpReader(asyncio.Protocol):
         if self._deaf:
             return
         call = HttpCall(self, self._state, self._scope(version), parser.should_keep_alive())  # type: ignore[arg-type]
-        call.is_http_10 = version == "1.0"
-        call.is_head = call.scope["method"] == "HEAD"
+        if version == "1.0":
+            call.shape = HTTP_10
+        if call.scope["method"] == "HEAD":
+            call.shape |= HEAD
         if b"expect" in watched:
             call.expects_continue = True
         self._incoming = call
@@ -121,6 +125,7 @@ class HttpReader(asyncio.Protocol):
         self._watched = {}
         self._head_bytes = 0
         self._framing_bytes = 0
+        self._seen_bytes = -1
 
     def _scope(self, version: str) -> dict[str, object]:
         state = self._state

@@ -39,7 +39,7 @@ async def main(process: Process) -> None:
     """Serve until the process is asked to stop."""
     async with AsyncExitStack() as stack:
         try:
-            settings = decode_section(AsgiSettings, process.options, process.name, "options")
+            settings = decode_section(AsgiSettings, _options(process), process.name, "options")
             application = load(settings.target, settings.directory, settings.factory)
             hub = await stack.enter_async_context(talking(process))
             lifespan = Lifespan(application, settings)
@@ -48,7 +48,8 @@ async def main(process: Process) -> None:
             raise _refuse(process, error.message) from None
         except Exception as error:  # noqa: BLE001 - the user's import
             log.get("asgi").exception("the application could not be loaded")
-            raise _refuse(process, f"{type(error).__name__}: {error}") from None
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise _refuse(process, f"{type(error).__name__}: {first}") from None
         server = AsgiServer(application, settings, lifespan.state, scores_of(process))
         server.state.hub = hub
         await _serve(process, server, hub)
@@ -58,9 +59,10 @@ async def main(process: Process) -> None:
 async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     server.start()
     own = [group[0] for group in process.sockets.values()]
-    for sock in own:
-        await server.listen(sock)
     _follow(process, server, own)
+    if getattr(process, "accepting", True):  # else another generation serves them still
+        for sock in own:
+            await server.listen(sock)
     gc.collect()
     gc.freeze()  # what was imported is never looked at again
     process.status(f"serves {server.settings.target}")
@@ -69,6 +71,14 @@ async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     process.status("draining")
     await asyncio.gather(server.drain(), hub.drain(server.settings.drain_timeout_ms))
     await server.close()
+
+
+def _options(process: Process) -> dict[str, object]:
+    """Return the options; an entry of kind "asgi" has its target in `app`."""
+    options = dict(process.options)
+    if "target" not in options and "app" in options:
+        options["target"] = options.pop("app")
+    return options
 
 
 def _refuse(process: Process, reason: str) -> SystemExit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
@@ -30,21 +30,12 @@ _STATUS_LINES: Final = {status: _status_line(status) for status in range(200, 60
 Headers = Iterable[Iterable[bytes]]
 
 
-class Wanted(NamedTuple):
-    """What is known of the exchange when the head is written."""
+Head = tuple[bytes, int, bool]
+"""The bytes; what may still be sent, CHUNKED or UNTIL_CLOSE; whether the connection goes on."""
 
-    is_http_10: bool
-    is_head: bool
-    keep_alive: bool
-    whole: int  # bytes of the body where it is whole already, -1 where more follows
-
-
-class Head(NamedTuple):
-    """The bytes; `length` is what may still be sent, CHUNKED or UNTIL_CLOSE; `keep_alive`."""
-
-    data: bytes
-    length: int
-    keep_alive: bool
+KEEP_ALIVE: Final = 1
+HTTP_10: Final = 2
+HEAD: Final = 4
 
 
 class _Found:
@@ -76,11 +67,12 @@ class _Found:
 
 
 def encode_head(
-    status: int, headers: Headers, defaults: tuple[bytes, bytes], wanted: Wanted
+    status: int, headers: Headers, defaults: tuple[bytes, bytes], shape: int, whole: int
 ) -> Head:
-    """Return the head; `defaults` are the lines of date and server.
+    """Return the head of an exchange of `shape`, a sum of KEEP_ALIVE, HTTP_10 and HEAD.
 
-    Raises ValueError where a header cannot be sent, TypeError where it is not bytes.
+    `defaults` are the lines of date and server, `whole` the size of the body, -1 where more
+    follows. Raises ValueError where a header cannot be sent, TypeError where it is not bytes.
     """
     line = _STATUS_LINES.get(status)
     if line is None:
@@ -100,16 +92,21 @@ def encode_head(
     if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
         raise ValueError("a header holds a line break or a zero byte")
     if found is None:
-        block += defaults[0] + defaults[1]
+        block += b"%b%b" % defaults
+        if shape == KEEP_ALIVE and whole >= 0 and status not in (204, 304):
+            return b"%bcontent-length: %d\r\n\r\n" % (block, whole), whole, True
     else:
-        block += (b"" if found.has_date else defaults[0]) + (
-            b"" if found.has_server else defaults[1]
-        )
-    return _finish(status, block, found, wanted)
+        if not found.has_date:
+            block += defaults[0]
+        if not found.has_server:
+            block += defaults[1]
+    return _finish(status, block, found, (shape, whole))
 
 
-def _finish(status: int, block: bytes, found: _Found | None, wanted: Wanted) -> Head:
-    keep_alive = wanted.keep_alive and not (found is not None and found.closes)
+def _finish(status: int, block: bytes, found: _Found | None, wanted: tuple[int, int]) -> Head:
+    shape, whole = wanted
+    is_head, is_http_10 = bool(shape & HEAD), bool(shape & HTTP_10)
+    keep_alive = bool(shape & KEEP_ALIVE) and not (found is not None and found.closes)
     length = found.length if found is not None else -1
     if status in (204, 304):
         if status == 304 and length >= 0:
@@ -117,29 +114,26 @@ def _finish(status: int, block: bytes, found: _Found | None, wanted: Wanted) -> 
         length = NO_BODY
     elif length >= 0:
         block += b"content-length: %d\r\n" % length
-    elif wanted.whole >= 0 and not wanted.is_head:
-        length = wanted.whole
-        block += b"content-length: %d\r\n" % length
-    elif wanted.is_head and wanted.whole >= 0:
-        if wanted.whole:
-            block += b"content-length: %d\r\n" % wanted.whole
-        length = NO_BODY
-    elif wanted.is_http_10:
-        keep_alive = keep_alive and wanted.is_head
+    elif whole >= 0:
+        length = NO_BODY if is_head else whole
+        if whole or not is_head:
+            block += b"content-length: %d\r\n" % whole
+    elif is_http_10:
+        keep_alive = keep_alive and is_head
         length = UNTIL_CLOSE
     else:
         block += b"transfer-encoding: chunked\r\n"
         length = CHUNKED
     if not keep_alive:
         block += b"connection: close\r\n"
-    elif wanted.is_http_10:
+    elif is_http_10:
         block += b"connection: keep-alive\r\n"
-    return Head(block + b"\r\n", length, keep_alive)
+    return block + b"\r\n", length, keep_alive
 
 
 def plain_answer(status: int, text: str, defaults: tuple[bytes, bytes], close: bool) -> bytes:
     """Return a whole answer of this server itself."""
     body = f"{text}\n".encode()
-    wanted = Wanted(is_http_10=False, is_head=False, keep_alive=not close, whole=len(body))
     headers = ((b"content-type", b"text/plain; charset=utf-8"),)
-    return encode_head(status, headers, defaults, wanted).data + body
+    shape = 0 if close else KEEP_ALIVE
+    return encode_head(status, headers, defaults, shape, len(body))[0] + body

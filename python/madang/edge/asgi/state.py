@@ -88,6 +88,16 @@ class AsgiState:
         scores.errors = self.errors
         scores.in_flight = len(self.tasks) - self.websockets if self.tasks else 0
 
+    def enter(self, protocol: Swept) -> None:
+        """Take a connection up; how many there are is shown at once, for who shares them out."""
+        self.protocols.add(protocol)
+        self.scores.connections = len(self.protocols)
+
+    def forget(self, protocol: Swept) -> None:
+        """Let a connection go."""
+        self.protocols.discard(protocol)
+        self.scores.connections = len(self.protocols)
+
     def admit(self, address: str) -> bool:
         """Count a new connection in, or refuse it."""
         settings = self.settings

@@ -120,7 +120,7 @@ class Stepper:
         """
         seat = self._seat
         self._seat = None  # a first step inside this one would take another seat
-        if seat is None or seat.task.cancelling() or seat.task.done():
+        if seat is None or seat.task.cancelling():
             seat = _Seat(self._loop, self._context.copy())
         task = seat.task
         holders = sys.getrefcount(task)
@@ -138,21 +138,18 @@ class Stepper:
             return task
         finally:
             _leave(self._loop, task)
-        if sys.getrefcount(task) == holders and self._is_clean(seat):
+        if (
+            sys.getrefcount(task) == holders
+            and seat.context == self._context
+            and getweakrefcount(task) == seat.weak
+            and not task.cancelling()
+            and task._callbacks is None
+            and task.get_name() is seat.name
+        ):
             self._seat = seat
         else:
             seat.give_up()
         return None
-
-    def _is_clean(self, seat: _Seat) -> bool:
-        task = seat.task
-        return (
-            seat.context == self._context
-            and getweakrefcount(task) == seat.weak
-            and not task.cancelling()
-            and not task._callbacks
-            and task.get_name() == seat.name
-        )
 
     async def close(self) -> None:
         """End the task that waits for work."""

@@ -77,7 +77,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def open(self, scope: Scope, rest: bytes) -> None:
         """Check the handshake and call the application; `rest` came behind the request."""
         state = self._state
-        state.protocols.add(self)
+        state.enter(self)
         state.websockets += 1
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
         try:
@@ -102,7 +102,7 @@ class WebSocketProtocol(asyncio.Protocol):
         state = self._state
         try:
             task = state.stepper.start(state.application(scope, self.receive, self.send))
-        except Exception as error:  # noqa: BLE001 - outermost frame of a connection
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - outermost
             self._returned(error)
             return
         if task is None:
@@ -336,7 +336,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application, forget the connection."""
         state = self._state
-        state.protocols.discard(self)
+        state.forget(self)
         state.leave(self._address)
         state.websockets -= 1
         self._phase = Phase.CLOSED
