@@ -84,6 +84,13 @@ async def stream() -> StreamingResponse:
     return StreamingResponse(parts(), media_type="text/plain")
 
 
+@api.get("/hold")
+async def hold() -> dict[str, bool]:
+    streams["open"] += 1
+    await asyncio.sleep(0.5)
+    return {"held": True}
+
+
 @api.get("/fails")
 async def fails() -> None:
     raise LookupError("meant to fail")

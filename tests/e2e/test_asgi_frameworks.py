@@ -154,8 +154,9 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
 
         async def main() -> None:
             async with httpx.AsyncClient(base_url=f"http://{address}") as browser:
-                asked = [asyncio.create_task(browser.get(f"/async/{n}")) for n in range(20)]
-                await asyncio.sleep(0.02)
+                asked = [asyncio.create_task(browser.get("/hold")) for _ in range(20)]
+                while (await browser.get("/done")).json()["streams"] < 20:
+                    await asyncio.sleep(0.01)
                 stopping = asyncio.create_task(asyncio.to_thread(served.stop))
                 assert [(await task).status_code for task in asked] == [200] * 20
                 assert await stopping == 0

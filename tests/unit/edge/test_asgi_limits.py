@@ -200,7 +200,7 @@ def test_draining_finishes_requests_and_ends_idle_connections() -> None:
             await say(send, b"served")
 
         async with serving(application) as served:
-            idle, busy = await served.open(), await served.open()
+            idle, busy, fresh = [await served.open() for _ in range(3)]
             idle.send(GET)
             await idle.answer()
             busy.send(GET.replace(b"/a", b"/slow"))
@@ -208,6 +208,8 @@ def test_draining_finishes_requests_and_ends_idle_connections() -> None:
             drained = asyncio.create_task(served.server.drain())
             assert await idle.rest() == b""
             assert not served.server._listeners
+            fresh.send(GET)  # it was on its way
+            assert (await fresh.answer())[1][b"connection"] == b"close"
             go.set()
             _, headers, body = await busy.answer()
             assert (headers[b"connection"], body) == (b"close", b"served")

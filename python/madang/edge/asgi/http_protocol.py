@@ -34,6 +34,7 @@ class HttpProtocol(HttpReader):
         super().__init__(state)
         self._proxied: bytes | None = b"" if state.settings.proxy_protocol else None
         self._admitted = False
+        self._is_new = True
         self._task: asyncio.Task[Any] | None = None
         self._held = b""
         self._reading = True
@@ -146,7 +147,10 @@ class HttpProtocol(HttpReader):
     def on_drain(self) -> None:
         """End now if nothing is under way; answers sent from here on say `connection: close`."""
         if self._active is None and self._incoming is None and not self._queue and not self._url:
-            self._transport.close()
+            if self._is_new and not self._lingering:
+                self._expect(self._settings.drain_grace_ms)  # its request may be on its way
+            else:
+                self._transport.close()
 
     def abort(self) -> None:
         """End at once."""
@@ -256,6 +260,7 @@ class HttpProtocol(HttpReader):
         """Call the application."""
         state = self._state
         self._active = call
+        self._is_new = False
         self._task = None
         if len(state.tasks) >= self._settings.requests_in_flight_max:
             state.counts["refused_requests_in_flight_max"] += 1

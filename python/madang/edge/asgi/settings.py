@@ -20,6 +20,7 @@ class AsgiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     lifespan: Literal["auto", "on", "off"] = "auto"
     startup_timeout_ms: int = 50_000  # start fails
     shutdown_timeout_ms: int = 5_000  # the lifespan task is cancelled
+    drain_grace_ms: int = 500  # at a drain, for the first request of a new connection
     drain_timeout_ms: int = 8_000  # what still runs is cancelled, connections are cut
     access_log: bool = False  # one JSON line for each answer
     server_header: bool = True
