@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from madang.bus import Bus
 from madang.core.errors import MadangError
 from madang.core.ids import new_request_id
-from madang.exchange.gateway import OrderGateway
 from madang.exchange.reasons import TEXTS
 from madang.wire import commands
 from madang.wire.codes import CASH, AccountState, CredentialKind, Reason
@@ -90,10 +89,18 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+class Venue(Protocol):
+    """A way to the venue, such as an `OrderGateway`."""
+
+    async def submit(self, command: bytes) -> Result:
+        """Have one command done and return its outcome."""
+        ...
+
+
 class Operator:
     """Sends the operator's commands; raises RefusedError where the venue says no."""
 
-    def __init__(self, gateway: OrderGateway) -> None:
+    def __init__(self, gateway: Venue) -> None:
         self._gateway = gateway
 
     async def _submit(self, what: str, command: bytes) -> Result:

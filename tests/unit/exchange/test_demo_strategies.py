@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from madang.exchange.demo.people import SYMBOLS
 from madang.exchange.demo.strategies import CENT, Maker, Taker, price_text
+
+from madang.exchange.demo.people import SYMBOLS
 from madang.wire.codes import PRICE_SCALE
 
 FIRST = {symbol: price for symbol, (_, price) in SYMBOLS.items()}
