@@ -76,7 +76,7 @@ class Account:
         self._tally = tally
         self._run = secrets.token_hex(4)
         self._connection: Connection | None = None
-        self._sent: dict[str, tuple[Desk, int, float]] = {}
+        self._sent: dict[str, tuple[Desk, int]] = {}
         self._under_way: dict[str, float] = {}
         self._by_order: dict[str, tuple[Desk, int]] = {}
         self._number = 0
@@ -184,7 +184,7 @@ class Account:
         if order.price != MARKET:
             data["limit_price"] = price_text(order.price)
         now = asyncio.get_running_loop().time()
-        self._sent[name] = (desk, resting.tag, now)
+        self._sent[name] = (desk, resting.tag)
         self._under_way[name] = now
         self._tally.sent += 1
         try:
@@ -209,15 +209,15 @@ class Account:
             self._tally.acknowledged += 1
         if found is None:
             return
-        desk, tag, _ = found
+        desk, tag = found
         if status == OK:
             order = data["order"]
             left = _left(order)
-            if left:
+            if left and tag in desk.orders:
                 self._by_order[order["id"]] = (desk, tag)
             desk.accepted(tag, order["id"], left)
             return
-        desk.refused(tag, unknown=status in (NOT_FOUND, 422))
+        desk.refused(tag, unknown=status == NOT_FOUND)
         if status >= UNAVAILABLE or status == TOO_MANY:
             self.ready = False
             self._doubt.set()
@@ -230,13 +230,13 @@ class Account:
             self._tally.shares += int(Decimal(data["qty"]))
             for desk in self._desks:
                 desk.held[order["symbol"]] = int(Decimal(data["position_qty"]))
-        found = self._by_order.get(order["id"])
+        found = self._by_order.get(order["id"]) or self._sent.get(order["client_order_id"])
         if found is None:
             return
         desk, tag = found
         desk.left(tag, 0 if event in _FINAL else _left(order))
         if event in _FINAL:
-            del self._by_order[order["id"]]
+            self._by_order.pop(order["id"], None)
 
     async def leave(self, limit_s: float) -> bool:
         """Cancel every order of the account; False where that was not possible in time."""
