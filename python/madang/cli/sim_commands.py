@@ -1,8 +1,9 @@
-"""`madang sim` and `madang replay`: order flow for a running venue, simulated or recorded."""
+"""`madang sim`: simulated order flow for a running venue."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from pathlib import Path
@@ -16,6 +17,7 @@ from madang.cli import session
 from madang.cli.amounts import UsageError, price_units
 from madang.cli.settings import FILE, load
 from madang.exchange.operator import read_directory
+from madang.exchange.sim.account import ORDERS_PER_S_MAX
 from madang.exchange.sim.accounts import open_accounts
 from madang.exchange.sim.crowd import Counts
 from madang.exchange.sim.rest import Address, Key, RestClient
@@ -80,6 +82,11 @@ def _check(rate: float, counts: Counts) -> None:
         raise UsageError(f"--rate: {RATE_MIN:g} to {RATE_MAX:g} orders a second", rate=rate)
     if min(counts) < 0 or not 1 <= counts.total <= TRADERS_MAX:
         raise UsageError(f"--makers, --noise, --trend: 1 to {TRADERS_MAX} traders together")
+    if rate > counts.total * ORDERS_PER_S_MAX:
+        raise UsageError(
+            f"--rate {rate:g}: a trader sends at most {ORDERS_PER_S_MAX} orders a second, "
+            f"so it takes {math.ceil(rate / ORDERS_PER_S_MAX)} of them"
+        )
 
 
 def _own_url() -> str:

@@ -28,6 +28,8 @@ from madang.exchange.sim.socket import (
 from madang.wire.codes import PRICE_SCALE, Side
 
 UNDER_WAY_MAX = 500
+ORDERS_PER_S_MAX = 400
+"""Of one account; a venue closes a connection that sends more than some hundreds."""
 ANSWER_LIMIT_S = 15.0
 PAGE = 500
 RETRY_S = 0.3
@@ -80,13 +82,16 @@ class Account:
         self._under_way: dict[str, float] = {}
         self._by_order: dict[str, tuple[Desk, int]] = {}
         self._number = 0
+        self._second = (0, 0)
         self._doubt = asyncio.Event()
         self.ready = False
 
     @property
     def able(self) -> bool:
         """Tell whether an order may be sent."""
-        return self.ready and len(self._under_way) < UNDER_WAY_MAX
+        second, sent = self._second
+        full = sent >= ORDERS_PER_S_MAX and second == int(asyncio.get_running_loop().time())
+        return self.ready and not full and len(self._under_way) < UNDER_WAY_MAX
 
     async def run(self) -> None:
         """Stay connected for ever; raises SignInRefused."""
@@ -186,6 +191,8 @@ class Account:
         now = asyncio.get_running_loop().time()
         self._sent[name] = (desk, resting.tag)
         self._under_way[name] = now
+        second, sent = self._second
+        self._second = (int(now), sent + 1 if second == int(now) else 1)
         self._tally.sent += 1
         try:
             await _say(connection, "order", data)
@@ -204,7 +211,7 @@ class Account:
         found = self._sent.pop(data["id"], None)
         status = data["status"]
         if status != OK:
-            self._tally.refuse(f"{status} {data['message']}"[:60])
+            self._tally.refuse(_reason(status, data["message"]))
         else:
             self._tally.acknowledged += 1
         if found is None:
@@ -250,6 +257,12 @@ class Account:
                 if loop.time() > end:
                     return False
             await asyncio.sleep(RETRY_S)
+
+
+def _reason(status: int, message: str) -> str:
+    """Return a refusal without its numbers, so that its like are counted together."""
+    words = [word for word in message.split() if not any(c.isdigit() for c in word)]
+    return f"{status} {' '.join(words)[:60]}"
 
 
 def _left(order: dict[str, Any]) -> int:

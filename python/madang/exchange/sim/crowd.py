@@ -117,7 +117,7 @@ class Crowd:
         symbols = list(self.shares)
         for attempt in range(TRIES):
             symbol = symbols[self._weighted(weights)]
-            kind = self._kind(self.shares[symbol]) if attempt == 0 else Kind.MAKER
+            kind = self._kind(self.shares[symbol]) if attempt == 0 else Kind(attempt % 2)
             found = self.turn_of(kind, symbol, able)
             if found is not None:
                 return found
