@@ -326,7 +326,7 @@ def live_through(
     crowd.set_makers(TRADERS.makers, LEVELS)
     crowd.scale = 1
     for _ in range(LAST_ROUNDS):
-        traders.trade([(Kind.MAKER, symbol) for symbol in crowd.shares], at_ns)
+        traders.trade([(Kind.MAKER, symbol) for symbol in crowd.shares], at_ns - STEP_S * SECOND_NS)
 
 
 def write_history(state_dir: Path, settings: VenueSettings, people: People, now_ns: int) -> None:
@@ -342,7 +342,8 @@ def write_history(state_dir: Path, settings: VenueSettings, people: People, now_
     pen.write(list(split_commands(begin)), days.start_ns)
     listing = pen.listing()
     plans = [people.persons[name].plan for name in TRADERS.names()]
-    asyncio.run(carry_out(Operator(pen), listing, plans))
+    ids = seeded(people.seed)("ids")
+    asyncio.run(carry_out(Operator(pen, lambda: ids.randbytes(16)), listing, plans))
     prices = {symbol: price for symbol, (_, price) in SYMBOLS.items()}
     crowd = Crowd(seeded(people.seed), TRADERS, prices)
     crowd.set_makers(HISTORY_MAKERS, HISTORY_LEVELS)

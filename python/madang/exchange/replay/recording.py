@@ -110,6 +110,7 @@ class LobsterEvents:
         self._rows = rows
         self._replay: LobsterReplay | None = None
         self._changed = 0
+        self._at = 0
 
     def timed(self, accounts: ReplayAccounts, run: bytes) -> Iterator[Timed]:
         """Yield a step for each message."""
@@ -117,18 +118,19 @@ class LobsterEvents:
         messages = iter(self._messages)
         if self._rows:
             yield Timed(next(messages).time_ns, replay.begin(self._rows[0]))
-        for index, message in enumerate(messages, 1):
+        for index, message in enumerate(messages, bool(self._rows)):
             yield Timed(message.time_ns, self._one(replay, message, index))
 
     def _one(self, replay: LobsterReplay, message: LobsterMessage, index: int) -> Steps[None]:
         yield from replay.apply(message)
+        self._at = index
         if self._rows:
             self._changed += yield from replay.reconcile(self._rows[index])
 
     def levels(self) -> Levels:
-        """Return what should be in the book: what the last row shows, else what was replayed."""
+        """Return what should be in the book: what its row shows, else what was replayed."""
         if self._rows:
-            sides = {side: self._rows[-1].side(side) for side in (Side.BUY, Side.SELL)}
+            sides = {side: self._rows[self._at].side(side) for side in (Side.BUY, Side.SELL)}
             return {
                 side: {level.price: level.size * QUANTITY_SCALE for level in levels}
                 for side, levels in sides.items()
