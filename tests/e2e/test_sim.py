@@ -58,12 +58,16 @@ class Sim:
 
         running.wait_for(steady, LIMIT_S, f"a steady rate; the last: {self.reports[-1:]}")
 
+    def close(self) -> None:
+        """Wait for the reader of a process that has ended."""
+        self._reader.join(LIMIT_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def end(self) -> int:
         """Send what Ctrl-C sends and return the exit code."""
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(LIMIT_S)
-        self._reader.join(LIMIT_S)
-        return code
+        return self.process.wait(LIMIT_S)
 
 
 @contextmanager
@@ -82,6 +86,7 @@ def simulation(venue: Venue, *flags: str, **environment: str) -> Iterator[Sim]:
         if process.poll() is None:
             process.kill()
             process.wait(LIMIT_S)
+        sim.close()
 
 
 def open_orders(venue: Venue, key: Key) -> int:
