@@ -54,8 +54,8 @@ from madang.wire.records import parse_instrument, parse_level
 FOLDER = "history.tmp"
 TERM = 1
 DAYS = 2
-STEP_S = 20
-TURNS = 64_000
+STEP_S = 30
+TURNS = 56_000
 """Orders from the first day until the first start, about: a start must stay quick."""
 BUSY_MIN, BUSY_MAX = 0.5, 2.0
 HISTORY_MAKERS, HISTORY_LEVELS = 1, 1
