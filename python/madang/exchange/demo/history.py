@@ -11,55 +11,38 @@ import asyncio
 import datetime
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 from madang.exchange.bootstrap import carry_out
-from madang.exchange.demo.people import SYMBOLS, TRADER_SHARES, TRADERS, People
-from madang.exchange.engine.port import Engine
-from madang.exchange.operator import Listing, Operator
-from madang.exchange.sim.crowd import Crowd, Kind, Turn
-from madang.exchange.sim.desk import MARKET
+from madang.exchange.demo.in_engine import TradersInEngine
+from madang.exchange.demo.pen import Pen, UnsyncedDisk, make_durable
+from madang.exchange.demo.people import SYMBOLS, TRADERS, People
+from madang.exchange.operator import Operator
+from madang.exchange.sim.crowd import Crowd, Kind
 from madang.exchange.sim.prices import hour_activity
 from madang.exchange.sim.runner import seeded
 from madang.exchange.sim.strategies import LEVELS
-from madang.exchange.venue.disk import RealDisk, RealFile
-from madang.exchange.venue.log import Log
+from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.recovery import LOG_FOLDER, recover
 from madang.exchange.venue.replica import engine_factory
 from madang.exchange.venue.schedule import SECOND_NS, Schedule, zone_of
-from madang.exchange.venue.segment import RULES_VERSION
 from madang.exchange.venue.settings import VenueSettings
 from madang.exchange.venue.setup import setup_commands
-from madang.wire.batch import encode_batch
-from madang.wire.codes import QUANTITY_SCALE, OrderType, Reason, Session, Side, Status, TimeInForce
+from madang.wire.codes import Session
 from madang.wire.commands import (
-    NO_REQUEST,
-    OrderTerms,
-    ReplaceTerms,
-    encode_new_order,
-    encode_replace,
     split_commands,
 )
-from madang.wire.events import (
-    RECORD_HEADER_BYTES,
-    EventKind,
-    Result,
-    parse_order_update,
-    parse_result,
-    parse_trade,
-    split_records,
-)
-from madang.wire.records import parse_instrument, parse_level
 
 FOLDER = "history.tmp"
 TERM = 1
 DAYS = 2
 STEP_S = 30
-TURNS = 56_000
+TURNS = 50_000
 """Orders from the first day until the first start, about: a start must stay quick."""
 BUSY_MIN, BUSY_MAX = 0.5, 2.0
 HISTORY_MAKERS, HISTORY_LEVELS = 1, 1
 """A thin book is moved with few orders; at the end all makers fill their ladders."""
+RECENT_S, RECENT_STEP_S, RECENT_FACTOR = 3 * 3_600, 10, 4
+"""The last hours have so many times the orders: it is these that charts show by the minute."""
 KINDS = (Kind.NOISE, Kind.MAKER, Kind.NOISE, Kind.MAKER, Kind.NOISE, Kind.TREND)
 """Whose turns follow each other on a symbol."""
 HISTORY_SCALE = 25
@@ -67,178 +50,6 @@ HISTORY_SCALE = 25
 LAST_ROUNDS = 80
 HOUR_S = 3_600
 HOUR_NS = HOUR_S * SECOND_NS
-
-
-class _UnsyncedFile(RealFile):
-    """A file of a log that is not yet in its place: it is made durable once, at the end."""
-
-    __slots__ = ()
-
-    def fdatasync(self) -> None:
-        """Do nothing."""
-
-
-class _UnsyncedDisk(RealDisk):
-    def open(self, path: Path, *, create: bool = False) -> RealFile:
-        file = super().open(path, create=create)
-        file.__class__ = _UnsyncedFile
-        return file
-
-    def sync_folder(self, folder: Path) -> None:
-        """Do nothing."""
-
-
-class Pen:
-    """Writes batches and applies them, as a venue does."""
-
-    def __init__(self, engine: Engine, log: Log, now_ns: int) -> None:
-        self.engine = engine
-        self._log = log
-        self._last_ns = now_ns
-
-    def write(self, commands: list[bytes], now_ns: int) -> bytes:
-        """Log the commands at `now_ns` or right after what came before; return their events."""
-        now_ns = max(now_ns, self._last_ns + 1)
-        first = self.engine.sequence + 1
-        record = encode_batch(
-            b"".join(commands), len(commands), term=TERM, sequence=first, now_ns=now_ns,
-            rules_version=RULES_VERSION,
-        )  # fmt: skip
-        self._log.write(record, first)
-        self._last_ns = now_ns + len(commands) - 1
-        return self.engine.apply(record)
-
-    async def submit(self, command: bytes) -> Result:
-        """Log one command right after what came before."""
-        events = self.write([command], self._last_ns + 1)
-        *_, (_, offset, _) = split_records(events)
-        return parse_result(events, offset)
-
-    def listing(self) -> Listing:
-        """Return the instruments; there are no accounts yet."""
-        listing = Listing({}, {}, [])
-        data = self.engine.instruments()
-        for _, offset, _ in split_records(data):
-            instrument = parse_instrument(data, offset + RECORD_HEADER_BYTES)
-            listing.instruments[instrument.symbol] = instrument
-        return listing
-
-
-class _Sent(NamedTuple):
-    trader: int
-    tag: int
-
-
-class TradersInEngine:
-    """A crowd whose orders go into an engine, and which hears what became of them."""
-
-    def __init__(
-        self, crowd: Crowd, pen: Pen, accounts: list[int], symbols: dict[str, int]
-    ) -> None:
-        self._crowd = crowd
-        self._pen = pen
-        self._accounts = accounts
-        self._traders = {account: number for number, account in enumerate(accounts)}
-        self._numbers = symbols
-        self._symbols = {number: symbol for symbol, number in symbols.items()}
-        self._resting: dict[int, _Sent] = {}
-        self._orders = 0
-        for desk in crowd.desks:
-            desk.restart(dict.fromkeys(symbols, TRADER_SHARES // QUANTITY_SCALE))
-
-    def trade(self, turns: list[tuple[Kind, str]], now_ns: int) -> None:
-        """Give some traders their turns, about a symbol each, in one batch."""
-        sent: list[_Sent] = []
-        commands: list[bytes] = []
-        for kind, symbol in turns:
-            turn = self._crowd.turn_of(kind, symbol)
-            if turn is not None:
-                commands.append(self._command(turn))
-                sent.append(_Sent(turn.trader, self._crowd.desks[turn.trader].last_tag))
-        if commands:
-            self.hear(self._pen.write(commands, now_ns), sent)
-            self._look()
-
-    def _command(self, turn: Turn) -> bytes:
-        desk, order = self._crowd.desks[turn.trader], turn.order
-        old = desk.orders.get(order.replaces)
-        resting = desk.send(order)
-        account = self._accounts[turn.trader]
-        self._orders += 1
-        name = b"history-%d" % self._orders
-        quantity = (order.shares + resting.filled) * QUANTITY_SCALE
-        if old is not None:
-            assert isinstance(old.order_id, int)
-            changes = ReplaceTerms(old.order_id, quantity=quantity, limit_price=order.price)
-            return encode_replace(account, NO_REQUEST, changes, name)
-        tif = TimeInForce.GTC if order.long else TimeInForce.DAY
-        terms = OrderTerms(
-            instrument=self._numbers[order.symbol],
-            side=order.side,
-            type=OrderType.LIMIT if order.price else OrderType.MARKET,
-            time_in_force=tif if order.rests or order.price == MARKET else TimeInForce.IOC,
-            quantity=quantity,
-            limit_price=order.price,
-        )
-        return encode_new_order(account, NO_REQUEST, terms, name)
-
-    def hear(self, events: bytes, sent: list[_Sent]) -> None:
-        """Tell every trader what the events say of its orders and holdings."""
-        answers = iter(sent)
-        for kind, offset, _ in split_records(events):
-            if kind == EventKind.TRADE:
-                self._hear_trade(events, offset)
-            elif kind == EventKind.RESULT and sent:
-                self._hear_result(parse_result(events, offset), next(answers))
-            elif kind == EventKind.ORDER and not sent:
-                update = parse_order_update(events, offset)
-                if update.order.status > Status.PARTIALLY_FILLED:
-                    self._left(update.order.order_id, 0)
-
-    def _hear_trade(self, events: bytes, offset: int) -> None:
-        trade = parse_trade(events, offset)
-        symbol = self._symbols[trade.instrument]
-        shares = trade.quantity // QUANTITY_SCALE
-        self._crowd.shares[symbol].last = trade.price
-        for account, moved in ((trade.buy_account, shares), (trade.sell_account, -shares)):
-            self._crowd.desks[self._traders[account]].held[symbol] += moved
-        for order in (trade.buy_order, trade.sell_order):
-            known = self._resting.get(order)
-            if known is not None:
-                resting = self._crowd.desks[known.trader].orders.get(known.tag)
-                self._left(order, resting.left - shares if resting else 0)
-
-    def _left(self, order_id: int, left: int) -> None:
-        known = self._resting.get(order_id)
-        if known is not None:
-            self._crowd.desks[known.trader].left(known.tag, left)
-            if left <= 0:
-                del self._resting[order_id]
-
-    def _hear_result(self, result: Result, sent: _Sent) -> None:
-        desk = self._crowd.desks[sent.trader]
-        order = result.order
-        if result.reason != Reason.OK or order is None:
-            desk.refused(sent.tag, unknown=result.reason == Reason.UNKNOWN_ORDER)
-            return
-        final = order.status > Status.PARTIALLY_FILLED
-        left = 0 if final else (order.quantity - order.filled_quantity) // QUANTITY_SCALE
-        self._resting.pop(order.replaces, None)
-        if left:
-            self._resting[order.order_id] = sent
-        desk.accepted(sent.tag, order.order_id, left)
-
-    def _look(self) -> None:
-        """See the best prices."""
-        for symbol, share in self._crowd.shares.items():
-            data = self._pen.engine.depth(self._numbers[symbol], 1)
-            share.bid = share.ask = 0
-            for _, offset, _ in split_records(data):
-                level = parse_level(data, offset + RECORD_HEADER_BYTES)
-                if level.side == Side.BUY:
-                    share.bid = level.price
-                else:
-                    share.ask = level.price
 
 
 def first_day(settings: VenueSettings, now_ns: int) -> datetime.date:
@@ -315,18 +126,24 @@ def live_through(
     rota = _Rota(crowd, TURNS / len(crowd.shares) / days.busy_s(now_ns))
     at_ns = days.start_ns
     boundary_ns = days.schedule.next_ns(at_ns)
-    while (at_ns := at_ns + STEP_S * SECOND_NS) < now_ns:
+    recent_ns = now_ns - RECENT_S * SECOND_NS
+    step_s, factor = STEP_S, 1
+    while (at_ns := at_ns + step_s * SECOND_NS) < now_ns:
         while boundary_ns <= at_ns:
             for command in days.schedule.due(boundary_ns - 1, boundary_ns):
                 traders.hear(pen.write([command], boundary_ns), [])
             boundary_ns = days.schedule.next_ns(boundary_ns)
+        if factor == 1 and at_ns > recent_ns:
+            step_s, factor = RECENT_STEP_S, RECENT_FACTOR
+            traders.grow(HISTORY_SCALE // RECENT_FACTOR)
         if pen.engine.statistics()["market_session"] == Session.OPEN:
-            crowd.pass_time(STEP_S)
-            traders.trade(rota.turns(STEP_S, days.activity(at_ns)), at_ns)
+            crowd.pass_time(step_s)
+            traders.trade(rota.turns(step_s, days.activity(at_ns) * factor), at_ns)
     crowd.set_makers(TRADERS.makers, LEVELS)
-    crowd.scale = 1
+    traders.grow(1)
     for _ in range(LAST_ROUNDS):
-        traders.trade([(Kind.MAKER, symbol) for symbol in crowd.shares], at_ns - STEP_S * SECOND_NS)
+        turns = [(Kind.MAKER, symbol) for symbol in crowd.shares]
+        traders.trade(turns, at_ns - step_s * SECOND_NS)
 
 
 def write_history(state_dir: Path, settings: VenueSettings, people: People, now_ns: int) -> None:
@@ -334,7 +151,7 @@ def write_history(state_dir: Path, settings: VenueSettings, people: People, now_
     aside = state_dir / FOLDER
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
-    recovered = recover(_UnsyncedDisk(), aside, engine_factory(settings.engine), settings.log)
+    recovered = recover(UnsyncedDisk(), aside, engine_factory(settings.engine), settings.log)
     engine = recovered.engine
     days = _Days(settings, now_ns)
     pen = Pen(engine, recovered.log, days.start_ns)
@@ -347,9 +164,9 @@ def write_history(state_dir: Path, settings: VenueSettings, people: People, now_
     prices = {symbol: price for symbol, (_, price) in SYMBOLS.items()}
     crowd = Crowd(seeded(people.seed), TRADERS, prices)
     crowd.set_makers(HISTORY_MAKERS, HISTORY_LEVELS)
-    crowd.scale = HISTORY_SCALE
     numbers = {symbol: listing.instruments[symbol].number for symbol in SYMBOLS}
     traders = TradersInEngine(crowd, pen, list(range(1, TRADERS.total + 1)), numbers)
+    traders.grow(HISTORY_SCALE)
     live_through(traders, crowd, pen, days, now_ns)
     recovered.log.close()
     _put_in_place(aside, state_dir)
@@ -358,11 +175,7 @@ def write_history(state_dir: Path, settings: VenueSettings, people: People, now_
 def _put_in_place(aside: Path, state_dir: Path) -> None:
     disk = RealDisk()
     log = aside / LOG_FOLDER
-    for name in disk.names(log):
-        file = disk.open(log / name)
-        file.fdatasync()
-        file.close()
-    disk.sync_folder(log)
+    make_durable(disk, log)
     disk.rename(log, state_dir / LOG_FOLDER)
     disk.sync_folder(state_dir)
     shutil.rmtree(aside)
