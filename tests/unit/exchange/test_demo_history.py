@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ SEED = 11
 LOG = LogSettings(segment_bytes=16 * 1024 * 1024)
 NOW = datetime.datetime(2026, 3, 4, 15, 30, 7, tzinfo=datetime.UTC)  # a Wednesday
 DAY_S = 86_400
+SILENCE_MINUTES = 45
 
 
 class Past(NamedTuple):
@@ -97,7 +99,11 @@ def test_most_minutes_have_trades_and_none_is_refused_much(past: Past) -> None:
     assert len(past.minutes) == len(SYMBOLS)
     for minutes in past.minutes.values():
         span = max(minutes) - min(minutes) + 1
-        assert len(minutes) > 0.5 * span
+        assert len(minutes) > 0.4 * span
+        known = sorted(minutes)
+        assert max(after - before for before, after in pairwise(known)) < SILENCE_MINUTES
+        recent = [minute for minute in known if minute > known[-1] - 120]
+        assert len(recent) > 0.8 * 120
         assert max(minutes.values()) < 60
     assert sum(past.results.values()) < 1.3 * history.TURNS
     assert past.results[Reason.OK] > 0.97 * sum(past.results.values())
