@@ -36,7 +36,7 @@ FOLDER = "history.tmp"
 TERM = 1
 DAYS = 2
 STEP_S = 30
-TURNS = 54_000
+TURNS = 64_000
 """Orders from the first day until the first start, about: a start must stay quick."""
 BUSY_MIN, BUSY_MAX = 0.5, 2.0
 HISTORY_MAKERS, HISTORY_LEVELS = 1, 1
@@ -84,7 +84,8 @@ class _Days:
         seconds = 0.0
         for at_ns in range(self.start_ns, max(now_ns, self.start_ns + HOUR_NS), HOUR_NS // 4):
             if self.is_open(at_ns):
-                seconds += HOUR_S / 4 * self.activity(at_ns)
+                factor = RECENT_FACTOR if at_ns > now_ns - RECENT_S * SECOND_NS else 1
+                seconds += HOUR_S / 4 * self.activity(at_ns) * factor
         return seconds
 
     def is_open(self, at_ns: int) -> bool:
