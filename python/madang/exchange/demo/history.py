@@ -36,7 +36,7 @@ FOLDER = "history.tmp"
 TERM = 1
 DAYS = 2
 STEP_S = 30
-TURNS = 64_000
+TURNS = 58_000
 """Orders from the first day until the first start, about: a start must stay quick."""
 BUSY_MIN, BUSY_MAX = 0.5, 2.0
 HISTORY_MAKERS, HISTORY_LEVELS = 1, 1

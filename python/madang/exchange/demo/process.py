@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
 from madang.cluster.process import Process
 from madang.core import log
 from madang.exchange.demo.people import SYMBOLS, TRADERS, load_or_invent
-from madang.exchange.sim.rest import Key
+from madang.exchange.sim.market import NoPriceError
+from madang.exchange.sim.rest import Key, Unavailable
 from madang.exchange.sim.runner import Report, SimSettings, simulate
+from madang.exchange.sim.socket import SignInRefused
 
 RATE = 30.0
 """Orders a second: the market looks alive and most of a small machine stays free."""
+
+RETRY_S = 1.0
 
 
 class TradersSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +26,18 @@ class TradersSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str
     port: int
+
+
+async def _trade(
+    settings: SimSettings, keys: list[Key], stop: asyncio.Event, tell: Callable[[Report], None]
+) -> None:
+    """Trade until `stop`; who has no account yet, in a state folder from before, will have one."""
+    while not stop.is_set():
+        try:
+            await simulate(settings, keys, stop, tell)
+        except (SignInRefused, Unavailable, NoPriceError) as error:
+            log.get("traders").warning("cannot trade yet", reason=error.message)
+            await asyncio.sleep(RETRY_S)
 
 
 async def main(process: Process) -> None:
@@ -45,7 +62,7 @@ async def main(process: Process) -> None:
             log.get("traders").info("refused", **report.reasons)
 
     keys = [Key(person.key_id, person.secret) for person in persons]
-    trading = asyncio.create_task(simulate(settings, keys, stop, tell))
+    trading = asyncio.create_task(_trade(settings, keys, stop, tell))
     process.ready()
     waiting = asyncio.create_task(process.wait_stop())
     await asyncio.wait([trading, waiting], return_when=asyncio.FIRST_COMPLETED)

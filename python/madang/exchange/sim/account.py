@@ -84,6 +84,7 @@ class Account:
         self._number = 0
         self._second = (0, 0)
         self._doubt = asyncio.Event()
+        self._known = False
         self.ready = False
 
     @property
@@ -108,10 +109,13 @@ class Account:
             await _say(connection, "authenticate", {**_names(self._key)})
             answer = msgspec.json.decode(await connection.recv())
             if answer["data"]["status"] != "authorized":
+                if self._known:  # a worker that has just begun may not know everybody yet
+                    return
                 raise SignInRefused(f"the venue refuses the key {self._key.key_id}")
             await _say(connection, "listen", {"streams": ["trade_updates"]})
             await connection.recv()
         self._connection = connection
+        self._known = True
         self._doubt.set()
         keeper = asyncio.create_task(self._keep_known())
         try:

@@ -69,6 +69,7 @@ class Market:
         self._address = address
         self._key = key
         self._crowd = crowd
+        self._known = False
         self.trades = 0
         self.connected = False
 
@@ -86,9 +87,11 @@ class Market:
             await _say(connection, action="auth", key=self._key.key_id, secret=self._key.secret)
             answer = msgspec.json.decode(await connection.recv())[0]
             if answer["T"] == "error":
+                if self._known:  # a worker that has just begun may not know everybody yet
+                    return
                 raise SignInRefused(f"the data stream refuses the key: {answer['msg']}")
             await _say(connection, action="subscribe", quotes=symbols, trades=symbols)
-        self.connected = True
+        self.connected = self._known = True
         async for message in connection:
             for row in msgspec.json.decode(message):
                 self._see(row)
