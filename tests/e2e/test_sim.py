@@ -120,6 +120,20 @@ def test_it_keeps_its_rate_outlives_restarts_and_leaves_nothing(venue: Venue) ->
     assert (venue.state / "sim.json").read_bytes() == first
 
 
+def test_an_unknown_symbol_is_said_whoever_asks(venue: Venue) -> None:
+    person = venue.people["one"]
+    given = f"{person.key_id}:{person.secret}"
+    with simulation(venue, "--symbols", "NOSUCH", MADANG_SIM_KEYS=given) as sim:
+        assert sim.process.wait(LIMIT_S) == 1
+
+
+def test_it_waits_for_a_venue_that_is_not_there_yet_until_it_is_told_to_end(venue: Venue) -> None:
+    flags = ("--url", "http://127.0.0.1:9", "--symbols", "AAPL", "--seconds", "1")
+    with simulation(venue, *flags, MADANG_SIM_KEYS="key:secret") as sim:
+        assert sim.process.wait(LIMIT_S) == 0
+        assert not sim.reports
+
+
 def test_it_uses_the_accounts_it_is_given(venue: Venue) -> None:
     people = venue.people.values()
     given = " ".join(f"{person.key_id}:{person.secret}" for person in people)
@@ -135,6 +149,7 @@ def test_it_uses_the_accounts_it_is_given(venue: Venue) -> None:
     [
         (("--key", "PKNOBODY:secret"), "401"),
         (("--key", "nonsense"), "KEY_ID:SECRET"),
+        (("--url", "ftp://nowhere"), "--url"),
         (("--rate", "0"), "--rate"),
         (("--rate", "5000"), "of them"),
         (("--makers", "0", "--noise", "0", "--trend", "0"), "traders"),

@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -154,5 +155,8 @@ async def _run(settings: SimSettings, keys: list[Key], seconds: float, *, as_jso
     def tell(report: Report) -> None:
         print(msgspec.json.encode(report).decode() if as_json else report.line(), flush=True)
 
+    def wait_for(what: str) -> None:
+        sys.stderr.write(f"waiting: {what}\n")
+
     _address(settings.url)
-    await simulate(settings, keys, stop, tell)
+    await simulate(settings, keys, stop, tell, wait_for)

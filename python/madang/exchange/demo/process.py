@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 
@@ -29,12 +28,18 @@ class TradersSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def _trade(
-    settings: SimSettings, keys: list[Key], stop: asyncio.Event, tell: Callable[[Report], None]
+    process: Process, settings: SimSettings, keys: list[Key], stop: asyncio.Event
 ) -> None:
     """Trade until `stop`; who has no account yet, in a state folder from before, will have one."""
+
+    def tell(report: Report) -> None:
+        process.status(f"{report.acknowledged} orders/s, {report.trades} trades/s")
+        if report.reasons:
+            log.get("traders").info("refused", **report.reasons)
+
     while not stop.is_set():
         try:
-            await simulate(settings, keys, stop, tell)
+            await simulate(settings, keys, stop, tell, process.status)
         except (SignInRefused, Unavailable, NoPriceError) as error:
             log.get("traders").warning("cannot trade yet", reason=error.message)
             await asyncio.sleep(RETRY_S)
@@ -55,14 +60,8 @@ async def main(process: Process) -> None:
     )
     log.get("traders").info("trading", traders=TRADERS.total, seed=people.seed, rate=RATE)
     stop = asyncio.Event()
-
-    def tell(report: Report) -> None:
-        process.status(f"{report.acknowledged} orders/s, {report.trades} trades/s")
-        if report.reasons:
-            log.get("traders").info("refused", **report.reasons)
-
     keys = [Key(person.key_id, person.secret) for person in persons]
-    trading = asyncio.create_task(_trade(settings, keys, stop, tell))
+    trading = asyncio.create_task(_trade(process, settings, keys, stop))
     process.ready()
     waiting = asyncio.create_task(process.wait_stop())
     await asyncio.wait([trading, waiting], return_when=asyncio.FIRST_COMPLETED)

@@ -23,7 +23,8 @@ BEHIND_S_MAX = 0.25
 """Of the orders that are late, so many seconds' worth are sent; older ones are dropped."""
 REPORT_S = 1.0
 LEAVE_LIMIT_S = 5.0
-FIRST_LOOK_PAUSE_S = 0.3
+FIRST_LOOK_PAUSE_S = 0.5
+UNREACHED, TOO_MANY = 0, 429
 
 
 class SimSettings(msgspec.Struct, frozen=True):
@@ -160,9 +161,16 @@ class Simulation:
 
 
 async def simulate(
-    settings: SimSettings, keys: list[Key], stop: asyncio.Event, report: Callable[[Report], None]
+    settings: SimSettings,
+    keys: list[Key],
+    stop: asyncio.Event,
+    report: Callable[[Report], None],
+    waiting: Callable[[str], None],
 ) -> None:
-    """Wait for the venue's prices, then trade until `stop`; raises NoPriceError, SignInRefused."""
+    """Wait for the venue's prices, `waiting` being told for what, then trade until `stop`.
+
+    Raises NoPriceError, SignInRefused, and Unavailable where the venue says that it will not do.
+    """
     address = Address(settings.url)
     missing = [symbol for symbol in settings.symbols if symbol not in settings.prices]
     found: dict[str, int] = {}
@@ -170,8 +178,10 @@ async def simulate(
         try:
             found = await asyncio.to_thread(first_prices, address, keys, missing)
         except Unavailable as error:
-            if error.data.get("status") in (401, 403):
+            status = error.data.get("status", UNREACHED)
+            if 400 <= int(str(status)) < 500 and status != TOO_MANY:
                 raise
+            waiting(error.message)
             await asyncio.sleep(FIRST_LOOK_PAUSE_S)
     if not stop.is_set():
         prices = {symbol: (found | settings.prices)[symbol] for symbol in settings.symbols}
