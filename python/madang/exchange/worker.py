@@ -51,15 +51,17 @@ from madang.exchange.api.routes import Methods, exchange_routes
 from madang.exchange.api.store_client import Configurations, StoreClient
 from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import WebSession, WebSymbols
+from madang.exchange.api.web_bars import BarsMethods, web_bars_route
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.stream.account_events import AccountEventsHub
-from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics, Sources
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.page_health import PageHealth
+from madang.exchange.stream.page_market import PageMarket
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub import Hub, HubSettings
@@ -99,10 +101,12 @@ class Worker:
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
         self._login = Login(self.replica, settings.login, clock)
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
-        self._market = MarketData(bus, self.hub)
+        days = Days(settings.venue.timezone)
+        self._market = PageMarket(bus, self.hub, ledger, self.replica, days)
+        self._health = PageHealth(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
         self._data = MarketStream(authenticator, self._topics)
-        self._page = PageStream(authenticator, self.replica, self._events, self._market)
+        self._page = PageStream(authenticator, self._events, self._market, self._health)
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
@@ -123,10 +127,12 @@ class Worker:
             WebSymbols(self.replica, feed),
         )
         market = market_routes(
-            MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
+            MarketDataMethods(ledger, self.replica, days, clock),
             ScreenerMethods(ledger, self.replica, clock),
         )
-        self.application = self._application((*exchange_routes(methods), *market), authenticator)
+        bars = web_bars_route(BarsMethods(ledger, self.replica, days))
+        routes = (*exchange_routes(methods), *market, bars)
+        self.application = self._application(routes, authenticator)
         self.server = Server(self.application, settings.edge, self.hub)
 
     def _application(
@@ -160,6 +166,7 @@ class Worker:
         await self.gateway.close()
         self._events.close()
         self._market.close()
+        self._health.close()
         self._topics.close()
         self._login.close()
         await self.configurations.close()
