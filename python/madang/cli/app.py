@@ -73,6 +73,7 @@ def _workers(settings: Settings) -> ApplicationSettings:
         options={
             "edge": msgspec.to_builtins(settings.edge),
             "venue": msgspec.to_builtins(settings.venue),
+            "accounts": msgspec.to_builtins(settings.accounts),
         },
         preload=PRELOAD,
     )

@@ -20,6 +20,7 @@ from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
 from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.registration import AccountsSettings
 from madang.exchange.venue.settings import VenueSettings
 
 FILE = "madang.toml"
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True):
     edge: EdgeSettings
     venue: VenueSettings
     ledger: LedgerSettings
+    accounts: AccountsSettings = AccountsSettings()
 
     @property
     def state_dir(self) -> Path:
@@ -80,7 +82,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "accounts")
 
 
 def load(
@@ -110,6 +112,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         edge=decode_section(EdgeSettings, edge, source, "edge"),
         venue=decode_section(VenueSettings, section["venue"], source, "venue"),
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
+        accounts=decode_section(AccountsSettings, section["accounts"], source, "accounts"),
     )
 
 

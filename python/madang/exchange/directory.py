@@ -85,6 +85,13 @@ class Directory:
         """Return an API key; its value is the SHA-256 of the secret in hex."""
         return self._by_kind[CredentialKind.API_KEY].get(key_id)
 
+    def api_keys(self, account: int) -> list[str]:
+        """Return the key ids of an account, oldest first."""
+        found = [
+            key for key in self._by_kind[CredentialKind.API_KEY].values() if key.account == account
+        ]
+        return [key.name for key in sorted(found)]
+
     def password(self, name: str) -> Credential | None:
         """Return a sign-in by its name; its value is Argon2id text."""
         return self._by_kind[CredentialKind.PASSWORD].get(name)

@@ -40,33 +40,42 @@ from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
+from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
 from madang.exchange.api.market import MarketDataMethods
+from madang.exchange.api.market_overview import Overview
 from madang.exchange.api.market_routes import market_routes
 from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
+from madang.exchange.api.sign_up import SignUp, SignUpParts
 from madang.exchange.api.store_client import Configurations, StoreClient
 from madang.exchange.api.watchlists import WatchlistMethods
-from madang.exchange.api.web import WebSession, WebSymbols
+from madang.exchange.api.web import SessionCookies, WebSession, WebSymbols
+from madang.exchange.api.web_account import WebKeys, WebPassword
+from madang.exchange.api.web_overview import WebOverview
+from madang.exchange.api.web_routes import WebMethods, web_routes
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
+from madang.exchange.operator import Operator
+from madang.exchange.registration import AccountsSettings
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics, Sources
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.page_overview import PageOverview
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub import Hub, HubSettings
 from madang.wire.codes import SelfTrade
 
 PORT: Final = "http"
-PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/signin")
+PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/account", "/signin", "/signup")
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
 
@@ -78,6 +87,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hub: HubSettings = HubSettings()
     gateway: GatewaySettings = GatewaySettings()
     login: LoginSettings = LoginSettings()
+    accounts: AccountsSettings = AccountsSettings()
     venue: VenueSettings = VenueSettings()
     drain_timeout_ms: int = 5_000
 
@@ -97,12 +107,19 @@ class Worker:
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
-        self._login = Login(self.replica, settings.login, clock)
+        self._hashing = Hashing(settings.login.waiting_max)
+        login = Login(self.replica, settings.login, clock, self._hashing)
+        cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
+        days = Days(settings.venue.timezone)
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
         self._market = MarketData(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
         self._data = MarketStream(authenticator, self._topics)
-        self._page = PageStream(authenticator, self.replica, self._events, self._market)
+        overview = Overview(ledger, feed, self.replica, days, clock)
+        self._overview = PageOverview(self.hub, overview)
+        self._page = PageStream(
+            authenticator, self.replica, self._events, self._market, self._overview
+        )
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
         hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
@@ -119,14 +136,25 @@ class Worker:
             PortfolioMethods(ledger, hours, clock),
             ConfigurationMethods(self.configurations, store),
             WatchlistMethods(store, self.replica),
-            WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
+            WebSession(login, authenticator, cookies),
             WebSymbols(self.replica, feed),
         )
         market = market_routes(
-            MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
+            MarketDataMethods(ledger, self.replica, days, clock),
             ScreenerMethods(ledger, self.replica, clock),
         )
-        self.application = self._application((*exchange_routes(methods), *market), authenticator)
+        operator, accounts = Operator(self.gateway), settings.accounts
+        parts = SignUpParts(operator, store, self.replica, self._hashing, cookies, clock)
+        web = web_routes(
+            WebMethods(
+                SignUp(accounts, parts),
+                WebKeys(operator, self.replica, accounts.keys_max),
+                WebPassword(operator, self.replica, login, self._hashing, cookies),
+                WebOverview(overview),
+            )
+        )
+        routes = (*exchange_routes(methods), *market, *web)
+        self.application = self._application(routes, authenticator)
         self.server = Server(self.application, settings.edge, self.hub)
 
     def _application(
@@ -161,7 +189,8 @@ class Worker:
         self._events.close()
         self._market.close()
         self._topics.close()
-        self._login.close()
+        self._overview.close()
+        self._hashing.close()
         await self.configurations.close()
         await self.replica.close()
 

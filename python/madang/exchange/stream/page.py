@@ -20,6 +20,7 @@ from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import PAGE
 from madang.exchange.stream.market_data import MarketData
+from madang.exchange.stream.page_overview import PageOverview
 from madang.hub import Connection
 
 SYMBOLS_MAX: Final = 50
@@ -55,6 +56,8 @@ class PageSession:
             return
         if ask.action == "subscribe":
             self._subscribe(ask.symbol)
+        elif ask.action == "overview":
+            self._owner.overview.join(self._connection)
         elif ask.action == "unsubscribe":
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
@@ -100,10 +103,12 @@ class PageStream:
         replica: DirectoryReplica,
         events: AccountEventsHub,
         market: MarketData,
+        overview: PageOverview,
     ) -> None:
         self.replica = replica
         self.events = events
         self.market = market
+        self.overview = overview
         self._authenticator = authenticator
         self._sessions: set[PageSession] = set()
 
