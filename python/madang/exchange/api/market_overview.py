@@ -1,6 +1,6 @@
 """Every symbol at a glance: last price, the day's change and volume, and the day as a line.
 
-One `Overview` per worker serves all who look: it asks the ledger at most once in REFRESH_MS, however
+One `Overview` per worker serves all: it asks the ledger at most once in REFRESH_MS, however
 many ask it. The day is the newest on which a symbol traded, so before the first trade of a day the
 last session is shown. The line's points are closes of evenly many minutes; they are read from the
 history once and then go on with the newest minute, unless a minute may have been missed.
@@ -166,7 +166,7 @@ class Overview:
 
 
 def _seen(instrument: Instrument, found: list[Any] | None) -> Seen:
-    last, _, minute, day, former = found or [None] * 5
+    _, _, minute, day, former = found or [None] * 5
     newest = BarRow(*day) if day else None
     return Seen(
         instrument,

@@ -7,7 +7,6 @@ it, and is free again only once the venue has refused that try's name for good.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -42,7 +41,6 @@ from madang.wire.records import Credential
 
 HOUR_S: Final = 3_600
 SEEN_WITHIN_S: Final = 2.0
-SEEN_POLL_S: Final = 0.01
 TAKEN: Final = "this name is not available, choose another"
 NOT_INVITED: Final = "the invitation does not hold: it may have been used, or be over"
 
@@ -169,10 +167,8 @@ class SignUp:
 
     async def _seen(self, name: str) -> Credential | None:
         """Return the password once this worker knows it, so that the next request is signed in."""
-        try:
-            async with asyncio.timeout(SEEN_WITHIN_S):
-                while (found := self._parts.replica.directory.password(name)) is None:
-                    await asyncio.sleep(SEEN_POLL_S)
-        except TimeoutError:
-            return None
-        return found
+        replica = self._parts.replica
+        await replica.wait_until(
+            lambda: replica.directory.password(name) is not None, SEEN_WITHIN_S
+        )
+        return replica.directory.password(name)

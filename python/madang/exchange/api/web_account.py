@@ -1,11 +1,10 @@
 """What a person does to their own account on the pages: API keys and the password.
 
-Only who signed in with a password may: a key cannot make keys, so revoking it ends what it could do.
+Only who signed in with a password may: a key cannot make keys, so to revoke it ends it all.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Final
 
 import msgspec
@@ -25,7 +24,6 @@ from madang.wire.codes import CredentialKind
 from madang.wire.records import Credential
 
 SEEN_WITHIN_S: Final = 2.0
-SEEN_POLL_S: Final = 0.01
 
 
 class Key(msgspec.Struct):
@@ -122,13 +120,12 @@ class WebPassword:
 
     async def _wait_until_seen(self, name: str, hashed: str) -> None:
         """Wait until this worker knows it; what comes later is signed in by it all the same."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + SEEN_WITHIN_S
-        while loop.time() < until_s:
+
+        def holds() -> bool:
             found = self._replica.directory.password(name)
-            if found is not None and found.value == hashed:
-                return
-            await asyncio.sleep(SEEN_POLL_S)
+            return found is not None and found.value == hashed
+
+        await self._replica.wait_until(holds, SEEN_WITHIN_S)
 
 
 def signed_in(request: Request) -> SessionClaim:

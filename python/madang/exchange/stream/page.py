@@ -20,7 +20,7 @@ from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import PAGE
 from madang.exchange.stream.market_data import MarketData
-from madang.exchange.stream.page_overview import PageOverview
+from madang.exchange.stream.page_overview import EVERYTHING, PageOverview
 from madang.hub import Connection
 
 SYMBOLS_MAX: Final = 50
@@ -56,9 +56,9 @@ class PageSession:
             return
         if ask.action == "subscribe":
             self._subscribe(ask.symbol)
-        elif ask.action == "overview":
-            self._owner.overview.join(self._connection)
         elif ask.action == "unsubscribe":
+            if ask.symbol == EVERYTHING:
+                self._owner.overview.part(self._connection)
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
                 self._owner.market.part(ask.symbol, self._connection)
@@ -80,6 +80,9 @@ class PageSession:
             self._connection.close(CloseCode.UNAUTHORIZED, "the session is over")
 
     def _subscribe(self, symbol: str) -> None:
+        if symbol == EVERYTHING:
+            self._owner.overview.join(self._connection)
+            return
         instrument = self._owner.replica.directory.instrument(symbol)
         if instrument is None or instrument.symbol != symbol:
             self._complain(f"unknown symbol {symbol[:40]}")

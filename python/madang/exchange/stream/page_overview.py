@@ -16,6 +16,8 @@ from madang.edge import ApiError
 from madang.exchange.api.market_overview import Overview, OverviewRow
 from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
 
+EVERYTHING: Final = "*"
+"""What a page subscribes to."""
 PUBLISH_MS: Final = 1_000
 EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0, flush_window_ms=10)
