@@ -50,24 +50,24 @@ from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
-from madang.exchange.api.sign_up import SignUp, SignUpParts
+from madang.exchange.api.sign_up import SignUpParts
 from madang.exchange.api.store_client import Configurations, StoreClient
 from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import SessionCookies, WebSession, WebSymbols
-from madang.exchange.api.web_account import WebKeys, WebPassword
-from madang.exchange.api.web_overview import WebOverview
-from madang.exchange.api.web_routes import WebMethods, web_routes
+from madang.exchange.api.web_bars import BarsMethods, web_bars_route
+from madang.exchange.api.web_routes import web_methods, web_routes
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
 from madang.exchange.stream.account_events import AccountEventsHub
-from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics, Sources
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.page_health import PageHealth
+from madang.exchange.stream.page_market import PageMarket
 from madang.exchange.stream.page_overview import PageOverview
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
@@ -103,6 +103,7 @@ class Worker:
         self.configurations = Configurations(bus, store)
         self._settings = settings
         self._bus = bus
+        self._clock = clock
         secret = load_secret(state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
@@ -110,22 +111,40 @@ class Worker:
         self._hashing = Hashing(settings.login.waiting_max)
         login = Login(self.replica, settings.login, clock, self._hashing)
         cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
-        days = Days(settings.venue.timezone)
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
-        self._market = MarketData(bus, self.hub)
+        days = Days(settings.venue.timezone)
+        self._market = PageMarket(bus, self.hub, ledger, self.replica, days)
+        self._health = PageHealth(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
         self._data = MarketStream(authenticator, self._topics)
         overview = Overview(ledger, feed, self.replica, days, clock)
         self._overview = PageOverview(self.hub, overview)
         self._page = PageStream(
-            authenticator, self.replica, self._events, self._market, self._overview
+            authenticator, self._events, self._market, self._health, self._overview
         )
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
-        hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
         orders = OrderMethods(self.gateway, ledger, self.replica, self_trade, self.configurations)
         self._trading = TradingStream(authenticator, self._events, orders)
-        methods = Methods(
+        methods = self._methods(orders, ledger, feed, store)
+        session = WebSession(login, authenticator, cookies)
+        parts = SignUpParts(
+            Operator(self.gateway), store, self.replica, self._hashing, cookies, clock
+        )
+        routes = (
+            *exchange_routes(methods, session),
+            *self._market_routes(ledger, days, clock),
+            *web_routes(web_methods(settings.accounts, parts, login, overview)),
+        )
+        self.application = self._application(routes, authenticator)
+        self.server = Server(self.application, settings.edge, self.hub)
+
+    def _methods(
+        self, orders: OrderMethods, ledger: LedgerClient, feed: FeedClient, store: StoreClient
+    ) -> Methods:
+        venue, clock = self._settings.venue, self._clock
+        hours = MarketHours(venue.timezone, venue.open_hours())
+        return Methods(
             orders,
             AccountMethods(ledger, self.replica, self.configurations),
             ClosingMethods(orders, ledger, self.replica),
@@ -136,26 +155,14 @@ class Worker:
             PortfolioMethods(ledger, hours, clock),
             ConfigurationMethods(self.configurations, store),
             WatchlistMethods(store, self.replica),
-            WebSession(login, authenticator, cookies),
             WebSymbols(self.replica, feed),
         )
-        market = market_routes(
-            MarketDataMethods(ledger, self.replica, days, clock),
-            ScreenerMethods(ledger, self.replica, clock),
-        )
-        operator, accounts = Operator(self.gateway), settings.accounts
-        parts = SignUpParts(operator, store, self.replica, self._hashing, cookies, clock)
-        web = web_routes(
-            WebMethods(
-                SignUp(accounts, parts),
-                WebKeys(operator, self.replica, accounts.keys_max),
-                WebPassword(operator, self.replica, login, self._hashing, cookies),
-                WebOverview(overview),
-            )
-        )
-        routes = (*exchange_routes(methods), *market, *web)
-        self.application = self._application(routes, authenticator)
-        self.server = Server(self.application, settings.edge, self.hub)
+
+    def _market_routes(self, ledger: LedgerClient, days: Days, clock: Clock) -> tuple[Route, ...]:
+        """Return the routes that ask the ledger about the market."""
+        data = MarketDataMethods(ledger, self.replica, days, clock)
+        bars = web_bars_route(BarsMethods(ledger, self.replica, days))
+        return (*market_routes(data, ScreenerMethods(ledger, self.replica, clock)), bars)
 
     def _application(
         self, routes: tuple[Route, ...], authenticator: ExchangeAuthenticator
@@ -188,6 +195,7 @@ class Worker:
         await self.gateway.close()
         self._events.close()
         self._market.close()
+        self._health.close()
         self._topics.close()
         self._overview.close()
         self._hashing.close()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from madang.edge import Operation, Role, Route
-from madang.exchange.api.market_overview import OverviewRow
-from madang.exchange.api.sign_up import NewAccount, RegistrationRules, SignUp
+from madang.exchange.api.login import Login
+from madang.exchange.api.market_overview import Overview, OverviewRow
+from madang.exchange.api.sign_up import NewAccount, RegistrationRules, SignUp, SignUpParts
 from madang.exchange.api.web_account import Key, NewKey, PasswordChange, WebKeys, WebPassword
 from madang.exchange.api.web_overview import WebOverview
+from madang.exchange.registration import AccountsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,19 @@ class WebMethods:
     keys: WebKeys
     password: WebPassword
     overview: WebOverview
+
+
+def web_methods(
+    settings: AccountsSettings, parts: SignUpParts, login: Login, overview: Overview
+) -> WebMethods:
+    """Return the handlers."""
+    operator, replica = parts.operator, parts.replica
+    return WebMethods(
+        SignUp(settings, parts),
+        WebKeys(operator, replica, settings.keys_max),
+        WebPassword(operator, replica, login, parts.hashing, parts.cookies),
+        WebOverview(overview),
+    )
 
 
 def web_routes(methods: WebMethods) -> tuple[Route, ...]:
