@@ -2,7 +2,9 @@
  * The account's orders as the page knows them, from two sources that race: answers over REST and
  * events over the stream. Pure: the newer word about an order wins, and an ended order stays ended.
  */
+import { parse, toText } from './decimal';
 import type { Order } from './messages';
+import type { Replacement } from './trading';
 
 export type Orders = ReadonlyMap<string, Order>;
 
@@ -55,4 +57,34 @@ export function ended(orders: Orders, limit: number): Order[] {
     .filter(isEnded)
     .sort((a, b) => compareTimes(b.updated_at, a.updated_at))
     .slice(0, limit);
+}
+
+/** What a person typed over an order: text as it stands in the fields. */
+export interface Edit {
+  qty: string;
+  limitPrice: string;
+  stopPrice: string;
+}
+
+export const editOf = (order: Order): Edit => ({
+  qty: order.qty ?? '',
+  limitPrice: order.limit_price ?? '',
+  stopPrice: order.stop_price ?? '',
+});
+
+/** The request that an edit asks for: null where nothing changed, `wrong` where a field is no amount. */
+export function replacementOf(order: Order, edit: Edit): Replacement | null | 'wrong' {
+  const fields = [
+    ['qty', order.qty, edit.qty],
+    ['limit_price', order.limit_price, edit.limitPrice],
+    ['stop_price', order.stop_price, edit.stopPrice],
+  ] as const;
+  const changes: Replacement = {};
+  for (const [name, before, text] of fields) {
+    if (before === null) continue;
+    const value = parse(text.replaceAll(',', ''));
+    if (value === null || value <= 0n) return 'wrong';
+    if (value !== parse(before)) changes[name] = toText(value);
+  }
+  return Object.keys(changes).length > 0 ? changes : null;
 }

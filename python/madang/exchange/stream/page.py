@@ -64,6 +64,8 @@ class PageSession:
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
                 self._owner.market.part(ask.symbol, self._connection)
+        elif ask.action == "ping":
+            self._connection.send(self._owner.health.message())
         else:
             self._connection.close(CloseCode.POLICY_VIOLATION, "unknown action")
 

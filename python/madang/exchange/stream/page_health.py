@@ -41,7 +41,7 @@ class PageHealth:
 
     def join(self, connection: Connection) -> None:
         """Send how it stands, then every change."""
-        connection.send(self._message())
+        connection.send(self.message())
         connection.subscribe(self._channel)
 
     def close(self) -> None:
@@ -78,9 +78,10 @@ class PageHealth:
         if self._there[who] == there:
             return
         self._there[who] = there
-        message = self._message()
+        message = self.message()
         self._published += 1
         self._channel.publish(Position(EPOCH, self._published), lambda _: (message, False))
 
-    def _message(self) -> bytes:
+    def message(self) -> bytes:
+        """Return how it stands."""
         return health_message(venue=self._there[VENUE], feed=self._there[FEED])
