@@ -75,7 +75,15 @@ from madang.hub import Hub, HubSettings
 from madang.wire.codes import SelfTrade
 
 PORT: Final = "http"
-PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/account", "/signin", "/signup")
+PAGE_PATHS: Final = (
+    "/",
+    "/trade",
+    "/trade/{symbol}",
+    "/account",
+    "/account/{section}",
+    "/signin",
+    "/signup",
+)
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
 

@@ -10,14 +10,14 @@ export interface Point {
   value: number;
 }
 
-/** The points from the first that holds money on; before an account has any there is nothing to see. */
+/** The points from the first that holds money on: before there is any, there is nothing to see. */
 export function pointsOf(curve: Curve): Point[] {
   const points = curve.timestamp.map((time, i) => {
     const value = curve.equity[i] ?? 0;
     return { time, value, equity: plain(value), profit: plain(curve.profit_loss[i] ?? 0) };
   });
   const first = points.findIndex((point) => point.value !== 0);
-  return first < 0 ? [] : points.slice(Math.max(0, first - 1));
+  return first < 0 ? [] : points.slice(first);
 }
 
 /** The digits of a number of the JSON as they stood there, never in powers of ten. */

@@ -53,7 +53,7 @@ export interface Activity {
 export const RANGES = ['1D', '1W', '1M', '3M', '1A'] as const;
 export type Range = (typeof RANGES)[number];
 const TIMEFRAMES: Record<Range, string> = {
-  '1D': '5Min',
+  '1D': '1Min',
   '1W': '15Min',
   '1M': '1H',
   '3M': '1D',

@@ -43,7 +43,7 @@ _MILLISECOND_NS: Final = 1_000_000
 class OverviewRow(msgspec.Struct):
     """One symbol; amounts are decimal text, null where nothing traded yet.
 
-    `change` is counted from the close of the day before; `line` holds closes, oldest first.
+    `change` is counted from the close of the day before; `line` holds the opening and then closes.
     """
 
     symbol: str
@@ -69,16 +69,17 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Line:
-    """The closes of one day by minute."""
+    """The closes of one day by minute, and where it began."""
 
     day_ns: int
+    open: int
     closes: dict[int, int] = field(default_factory=dict)
 
     def points(self) -> list[int]:
-        """Return at most POINTS_MAX closes, the newest among them."""
+        """Return the opening and at most POINTS_MAX closes, the newest among them."""
         closes = [self.closes[start_ns] for start_ns in sorted(self.closes)]
         step = -(-len(closes) // POINTS_MAX)
-        return closes[::-1][::step][::-1] if step > 1 else closes
+        return [self.open, *(closes[::-1][::step][::-1] if step > 1 else closes)]
 
 
 class Overview:
@@ -147,15 +148,15 @@ class Overview:
                 continue
             line = self._lines.get(number)
             if line is None or line.day_ns != one.day.start_ns or missed:
-                self._lines[number] = await self._read_line(number, one.day.start_ns)
+                self._lines[number] = await self._read_line(number, one.day)
             self._lines[number].closes[one.minute.start_ns] = one.minute.close
         self._followed_ns = now_ns
 
-    async def _read_line(self, number: int, day_ns: int) -> Line:
-        line = Line(day_ns)
+    async def _read_line(self, number: int, day: BarRow) -> Line:
+        line = Line(day.start_ns, day.open)
         question = {
             "kind": "market_bars", "timeframe": "1Min", "instruments": [number],
-            "first_ns": day_ns, "last_ns": self._days.end(day_ns) - 1,
+            "first_ns": day.start_ns, "last_ns": self._days.end(day.start_ns) - 1,
             "descending": False, "limit": PAGE_ROWS, "after": None,
         }  # fmt: skip
         answer = await self._ledger.ask(question)
