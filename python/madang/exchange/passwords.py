@@ -11,6 +11,8 @@ from typing import Final
 
 LENGTH_MIN: Final = 10
 LENGTH_MAX: Final = 128
+NAME_LENGTH_MIN: Final = 3
+"""A shorter name may be in a password."""
 DIFFERENT_MIN: Final = 5
 """Different characters in a password."""
 _TRIED_FIRST: Final = frozenset(
@@ -95,7 +97,7 @@ def weakness(password: str, name: str) -> str | None:
         return f"a password has at least {LENGTH_MIN} characters"
     if len(password) > LENGTH_MAX:
         return f"a password has at most {LENGTH_MAX} characters"
-    if name and name.casefold() in folded:
+    if len(name) >= NAME_LENGTH_MIN and name.casefold() in folded:
         return "a password may not contain the name"
     if folded in _TRIED_FIRST or len(set(folded)) < DIFFERENT_MIN or _is_run(folded):
         return "this password is among those that are tried first"

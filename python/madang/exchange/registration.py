@@ -49,7 +49,7 @@ class AccountsSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def is_name(text: str) -> bool:
     """Tell whether somebody may call themselves so."""
-    return len(text) <= NAME_CHARACTERS_MAX and _NAME.match(text) is not None
+    return len(text) <= NAME_CHARACTERS_MAX and _NAME.fullmatch(text) is not None
 
 
 def is_reserved(name: str) -> bool:
