@@ -300,7 +300,7 @@ def test_limits_hold_and_the_default_is_closed(tmp_path: Path) -> None:
         assert answer.status == 403
         assert "operator" in answer.json()["message"]
     for venue in started(
-        tmp_path / "few", 1, registration="open", sign_ups_per_hour="3", accounts_max="4"
+        tmp_path / "few", 1, registration="open", sign_ups_per_hour="3", accounts_max="3"
     ):
         answers = [Browser(venue).sign_up(fresh_name(), GOOD) for _ in range(4)]
         assert [answer.status for answer in answers] == [201, 201, 503, 429]
