@@ -31,7 +31,7 @@ run: setup ## build everything and start the demo: market, pages, simulated trad
 setup: $(STAMPS)/package $(STAMPS)/engine $(PAGES) ## virtual environment, package, compiled engine, pages
 
 test: setup $(STAMPS)/test-needs ## everything that must hold: lint, unit to end-to-end, pages
-	bash scripts/debian_needs.sh chromium fonts-noto-cjk
+	bash scripts/debian_needs.sh chromium curl fonts-noto-cjk haproxy nginx
 	$(MAKE) lint
 	$(MAKE) page-test
 	$(BIN)/python -m pytest

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from madang.cluster.balancers.settings import BalancerSettings
 from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True):
     edge: EdgeSettings
     venue: VenueSettings
     ledger: LedgerSettings
+    balancer: BalancerSettings
     accounts: AccountsSettings = AccountsSettings()
 
     @property
@@ -82,7 +84,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "accounts")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "balancer", "accounts")
 
 
 def load(
@@ -112,6 +114,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         edge=decode_section(EdgeSettings, edge, source, "edge"),
         venue=decode_section(VenueSettings, section["venue"], source, "venue"),
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
+        balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
         accounts=decode_section(AccountsSettings, section["accounts"], source, "accounts"),
     )
 

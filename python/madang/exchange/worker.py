@@ -17,6 +17,7 @@ import msgspec
 
 import madang
 from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.cluster.node import NodeWatch
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
 from madang.core.settings import decode_section
@@ -112,6 +113,7 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._clock = clock
+        self._node = NodeWatch(state_dir)
         secret = load_secret(state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
@@ -188,6 +190,7 @@ class Worker:
             version=madang.__version__,
             description="A stock market that speaks the Alpaca Trading API v2.",
             metrics=self._metrics,
+            node=lambda: self._node.wish().state,
         )
 
     def check_sessions(self) -> None:

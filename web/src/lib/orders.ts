@@ -8,6 +8,9 @@ import type { Replacement } from './trading';
 
 export type Orders = ReadonlyMap<string, Order>;
 
+/** Ended orders that are remembered: more than are shown, so that a late word changes none of them. */
+export const ENDED_KEPT = 500;
+
 const ENDED = new Set(['filled', 'canceled', 'expired', 'replaced', 'rejected', 'done_for_day']);
 
 export function isEnded(order: Order): boolean {
@@ -25,13 +28,19 @@ function spread(time: string): string {
   return `${whole}.${fraction.padEnd(9, '0')}`;
 }
 
-/** Take one more word about one order in. */
+/** Take one more word about one order in; beyond ENDED_KEPT the first ended that came goes. */
 export function merge(orders: Orders, order: Order): Orders {
   const known = orders.get(order.id);
   if (known && (isEnded(known) || compareTimes(known.updated_at, order.updated_at) > 0)) {
     return orders;
   }
-  return new Map(orders).set(order.id, order);
+  const after = new Map(orders).set(order.id, order);
+  if (after.size <= ENDED_KEPT) return after;
+  const over = [...after.values()].filter(isEnded).length - ENDED_KEPT;
+  for (const { id } of [...after.values()].filter(isEnded).slice(0, Math.max(0, over))) {
+    after.delete(id);
+  }
+  return after;
 }
 
 /**
@@ -46,17 +55,20 @@ export function replaceAll(answer: readonly Order[], heard: readonly Order[]): O
 
 /** Open orders, newest first. */
 export function open(orders: Orders): Order[] {
-  return [...orders.values()]
-    .filter((order) => !isEnded(order))
-    .sort((a, b) => compareTimes(b.created_at, a.created_at));
+  const found = [...orders.values()].filter((order) => !isEnded(order));
+  return newestFirst(found, 'created_at');
 }
 
 /** Ended orders, the last ended first, at most `limit`. */
 export function ended(orders: Orders, limit: number): Order[] {
-  return [...orders.values()]
-    .filter(isEnded)
-    .sort((a, b) => compareTimes(b.updated_at, a.updated_at))
-    .slice(0, limit);
+  return newestFirst([...orders.values()].filter(isEnded), 'updated_at').slice(0, limit);
+}
+
+function newestFirst(orders: Order[], by: 'created_at' | 'updated_at'): Order[] {
+  return orders
+    .map((order) => ({ order, key: spread(order[by]) }))
+    .sort((a, b) => (a.key < b.key ? 1 : a.key > b.key ? -1 : 0))
+    .map(({ order }) => order);
 }
 
 /** What a person typed over an order: text as it stands in the fields. */
