@@ -73,8 +73,17 @@ class Overview {
   }
 
   private take(frame: Frame | OverviewFrame): void {
-    if (frame.type === 'overview' && this.rows !== null) this.rows = take(this.rows, frame.rows);
+    if (frame.type !== 'overview' || this.rows === null) return;
+    this.rows = take(this.rows, frame.rows);
+    // A symbol's first trade of the day: its line has begun, and only the whole answer has lines.
+    if (frame.rows.some(isBegun(this.rows))) void this.load();
   }
+}
+
+/** Tells of news whether its symbol has traded while our row of it has no line. */
+function isBegun(rows: readonly OverviewRow[]): (news: OverviewRow) => boolean {
+  const bare = new Set(rows.filter(({ line }) => line.length === 0).map(({ symbol }) => symbol));
+  return (news) => news.trades !== null && bare.has(news.symbol);
 }
 
 export const overview = new Overview();
