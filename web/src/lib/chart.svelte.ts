@@ -10,6 +10,7 @@ import { bars } from './trading';
 
 /** How many candles are asked for at a time. */
 export const PAGE = 400;
+/** Half to one and a half of this, so that many pages do not ask at once. */
 const RETRY_MS = 1_000;
 /** Trades that wait while candles are asked for; beyond it they are asked for again. */
 const HELD_MAX = 20_000;
@@ -108,7 +109,7 @@ export class ChartData {
     } catch (error) {
       if (round !== this.round) return;
       this.problem = error instanceof ApiRefusal ? error.message : '';
-      this.later();
+      if (!(error instanceof ApiRefusal) || error.status >= 500) this.later();
       return;
     }
     this.ready = true;
@@ -121,7 +122,7 @@ export class ChartData {
 
   private later(): void {
     this.ready = false;
-    this.timer = setTimeout(() => void this.load(), RETRY_MS);
+    this.timer = setTimeout(() => void this.load(), RETRY_MS * (0.5 + Math.random()));
   }
 
   /** Count trades that follow; false where the candles must be asked for anew. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parse, toText } from './decimal';
 import { bookOf, cumulate, follow, ladder, picture, spreadOf, type Book } from './depth';
-import type { ChangeFrame, Level } from './messages';
+import vectors from '../../../tests/vectors/page_stream.json';
+import type { BookFrame, ChangeFrame, Level } from './messages';
 
 const BOOK: Book = bookOf({
   type: 'book',
@@ -35,6 +36,11 @@ describe('follow', () => {
       bids: [['99.75', '3'], ['99.5', '2'], ['9.9', '1']],
       asks: [['100', '5'], ['101.25', '4']],
     });
+  });
+
+  it('does with what the server says what the protocol says', () => {
+    const book = bookOf(vectors.book as unknown as BookFrame);
+    expect(follow(book, vectors.change as unknown as ChangeFrame)).toEqual(vectors.after);
   });
 
   it('takes no change that leads on from elsewhere', () => {

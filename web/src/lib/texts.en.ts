@@ -150,7 +150,7 @@ export const en = {
   candlesAway: 'The chart could not be loaded. Trying again…',
   newestCandle: 'To the newest',
   averagePrice: 'Average',
-  attribution: 'Charts by TradingView',
+  attribution: 'Charts by TradingView (Lightweight Charts™)',
   depth: 'Depth',
   depthLabel: 'Bids down to {low}: {bids} shares. Asks up to {high}: {asks} shares.',
   ladderHint: 'Up and down arrows choose a price, Enter takes it into the ticket.',

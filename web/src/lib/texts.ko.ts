@@ -151,7 +151,7 @@ export const ko: Record<Key, string> = {
   candlesAway: '차트를 불러오지 못했습니다. 다시 시도하는 중…',
   newestCandle: '최신으로',
   averagePrice: '평균 단가',
-  attribution: '차트: TradingView',
+  attribution: '차트: TradingView (Lightweight Charts™)',
   depth: '호가 누적',
   depthLabel: '매수 {low}까지 {bids}주, 매도 {high}까지 {asks}주.',
   ladderHint: '위아래 화살표로 가격을 고르고 Enter로 주문서에 넣습니다.',
