@@ -178,7 +178,7 @@ def invite(
         return int(answer["until_ns"])
 
     until = time_text(session.with_bus(state, work))
-    path = f"/signup?invitation={invitation}"
+    path = f"/signup#{invitation}"  # a browser keeps what stands behind # to itself
     if as_json:
         typer.echo(json.dumps({"invitation": invitation, "path": path, "until": until}))
         return

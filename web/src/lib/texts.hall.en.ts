@@ -14,7 +14,6 @@ export const hallEn = {
   theme_system: 'As the system',
   theme_light: 'Light',
   theme_dark: 'Dark',
-  otherLanguage: '한국어',
 
   overviewTitle: 'Market overview',
   gainers: 'Gainers',
@@ -34,7 +33,6 @@ export const hallEn = {
   fell: 'down {percent}',
   unchanged: 'unchanged',
   staleOverview: 'Connection lost. These prices may be out of date.',
-  filterSymbols: 'Filter',
   welcome: 'Watch the market live, or open an account and trade in it.',
   openAccount: 'Open an account',
 

@@ -16,7 +16,6 @@ export const hallKo: Record<HallKey, string> = {
   theme_system: '시스템 설정',
   theme_light: '밝게',
   theme_dark: '어둡게',
-  otherLanguage: 'English',
 
   overviewTitle: '시장 한눈에 보기',
   gainers: '상승 종목',
@@ -36,7 +35,6 @@ export const hallKo: Record<HallKey, string> = {
   fell: '{percent} 하락',
   unchanged: '보합',
   staleOverview: '연결이 끊겼습니다. 지금 보이는 시세는 최신이 아닐 수 있습니다.',
-  filterSymbols: '걸러 보기',
   welcome: '시세를 실시간으로 보고, 계좌를 만들어 직접 거래해 보세요.',
   openAccount: '계좌 만들기',
 
