@@ -11,7 +11,7 @@ export const hallEn = {
   searchNothing: 'No symbol like “{text}”.',
   searchCount: '{count} found',
   theme: 'Appearance',
-  theme_system: 'As the system',
+  theme_system: 'System',
   theme_light: 'Light',
   theme_dark: 'Dark',
 
