@@ -55,6 +55,7 @@ soak: setup $(STAMPS)/test-needs ## the long runs: millions of commands, a hundr
 	$(BIN)/python -m pytest tests/soak --timeout=0
 
 bench: setup $(STAMPS)/test-needs ## every benchmark beside its peers, rendered to bench/REPORT.md
+	bash scripts/debian_needs.sh wrk
 	$(BIN)/python -m bench.report
 
 dist: $(STAMPS)/package $(PAGES) ## wheels in dist/: madang with its pages, madang-core

@@ -54,7 +54,6 @@ export function newChart(box: HTMLElement): Drawing {
       secondsVisible: false,
       rightOffset: 5,
       minBarSpacing: 1,
-      tickMarkFormatter: showTick,
     },
     kineticScroll: { mouse: false, touch: !matchMedia('(prefers-reduced-motion: reduce)').matches },
   });
@@ -128,17 +127,30 @@ export function showMoment(second: number, language: string, daily: boolean, zon
   return formatter(language, options).format(second * 1000);
 }
 
-/** Marks of the time axis, in the reader's zone. */
-export function showTick(time: Time, kind: TickMarkType, locale: string): string {
-  const options: Record<TickMarkType, Intl.DateTimeFormatOptions> = {
-    [TickMarkType.Year]: { year: 'numeric' },
-    [TickMarkType.Month]: { month: 'short' },
-    [TickMarkType.DayOfMonth]: { month: 'numeric', day: 'numeric' },
-    [TickMarkType.Time]: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
-    [TickMarkType.TimeWithSeconds]: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
+/**
+ * Marks of the time axis. The library takes days to begin at midnight UTC; here a day begins at the
+ * reader's midnight, and candles of days carry the market's dates.
+ */
+export function tickFormatter(daily: boolean, zone?: string) {
+  return (time: Time, kind: TickMarkType, language: string): string => {
+    const moment = new Date(Number(time) * 1000);
+    if (daily) return formatter(language, { ...DATE_MARKS[kind], timeZone: zone }).format(moment);
+    const midnight = moment.getHours() === 0 && moment.getMinutes() === 0;
+    return formatter(language, midnight ? DAY_MARK : TIME_MARK).format(moment);
   };
-  return formatter(locale, options[kind]).format(Number(time) * 1000);
 }
+
+const DAY_MARK: Intl.DateTimeFormatOptions = { month: 'short', day: 'numeric' };
+const TIME_MARK: Intl.DateTimeFormatOptions = {
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+};
+const DATE_MARKS: Partial<Record<TickMarkType, Intl.DateTimeFormatOptions>> = {
+  [TickMarkType.Year]: { year: 'numeric' },
+  [TickMarkType.Month]: { month: 'short' },
+  [TickMarkType.DayOfMonth]: DAY_MARK,
+};
 
 /** Making one is slow, and every candle that is pointed at asks for one. */
 const formatters = new Map<string, Intl.DateTimeFormat>();
