@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from madang.cluster.foreground import become_supervisor, decode
+from madang.cluster.entries import decode
+from madang.cluster.foreground import become_supervisor
 
 ROLE = "madang.edge.asgi.process:main"
 

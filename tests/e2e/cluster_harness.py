@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from madang.cluster.control import request
+from madang.cluster.errors import ControlRefused
 
 LIMIT_S = 20.0
 POLL_S = 0.01
@@ -71,9 +72,28 @@ class Cluster:
         host, _, port = json.loads(line)["http"].rpartition(":")
         return {"http": (host, int(port))} if port.isdigit() else {}
 
-    def ask(self, command: str) -> dict[str, Any]:
+    def ask(self, command: str, **more: object) -> dict[str, Any]:
         """Ask over the control socket."""
-        return request(self.runtime / "control.sock", {"command": command})
+        return request(self.runtime / "control.sock", {"command": command, **more})
+
+    def try_ask(self, command: str, **more: object) -> dict[str, Any]:
+        """Ask; return the refusal's words as {"error": …}."""
+        try:
+            return self.ask(command, **more)
+        except ControlRefused as error:
+            return {"error": error.message}
+
+    def operate(self, command: str, **more: object) -> dict[str, Any]:
+        """Begin an operation and return it when it has ended."""
+        number = self.ask(command, **more)["operation"]
+
+        def ended() -> dict[str, Any] | None:
+            found = self.ask("operation", id=number)
+            return found if found["state"] != "running" else None
+
+        found = until(ended)
+        assert found is not None
+        return found
 
     def row(self, name: str) -> dict[str, Any]:
         """Return what `ls` says of one instance."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from madang.cluster.foreground import become_supervisor, decode
+from madang.cluster.entries import decode
+from madang.cluster.foreground import become_supervisor
 from madang.core.errors import MadangError
 
 BANNER = '{"http": "{http}"}'

@@ -90,6 +90,14 @@ async def crash_later(process: Process) -> None:
     await idle(process)
 
 
+async def fail_if(process: Process) -> None:
+    """Serve, but die at once when a file is there."""
+    if Path(str(process.options["file"])).exists():
+        say("the flag is up")
+        raise SystemExit(7)
+    await answer(process)
+
+
 async def deaf(process: Process) -> None:
     """Ignore SIGTERM and every wish to stop."""
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
@@ -133,6 +141,63 @@ async def busy(process: Process) -> None:
     await asyncio.sleep(0.05)
     while True:
         pass
+
+
+async def asleep(process: Process) -> None:
+    """Be ready, then sleep in the event loop."""
+    process.ready()
+    await asyncio.sleep(0.3)
+    hang()
+
+
+async def hog(process: Process) -> None:
+    """Be ready; then one thread holds the interpreter, computing in C, for seconds."""
+    process.ready()
+    await asyncio.sleep(0.3)
+
+    def compute() -> None:
+        began = time.monotonic()
+        size = 4_000_000
+        while time.monotonic() - began < 3:
+            # One call of C code that never lets go of the interpreter until it is done.
+            size = size * 2
+            sum(range(size))
+        say(f"the interpreter was held for {time.monotonic() - began:.1f} s")
+
+    await asyncio.get_running_loop().run_in_executor(None, compute)
+    await process.wait_stop()
+
+
+async def hold(process: Process) -> None:
+    """Accept connections, keep them, and say how many there are."""
+    loop = asyncio.get_running_loop()
+    clients: list[socket.socket] = []
+    listener = process.sockets["http"][0]
+    listener.setblocking(False)
+
+    def accept() -> None:
+        while True:
+            try:
+                clients.append(listener.accept()[0])
+            except BlockingIOError:
+                break
+            process.scores.connections = len(clients)
+
+    loop.add_reader(listener.fileno(), accept)
+    process.ready()
+    await process.wait_stop()
+    for client in clients:
+        client.close()
+
+
+async def busy_if(process: Process) -> None:
+    """Use most of a processor while a file is there."""
+    process.ready()
+    while not process.stopping:
+        end = time.monotonic() + 0.04
+        while Path(str(process.options["file"])).exists() and time.monotonic() < end:
+            pass
+        await asyncio.sleep(0.02)
 
 
 async def count(process: Process) -> None:

@@ -62,6 +62,7 @@ def _application(name: str, options: Mapping[str, object], nice: int = 0) -> App
         options=options,
         nice=nice,
         preload=PRELOAD,
+        exclusive=True,
     )
 
 
@@ -74,6 +75,8 @@ def _workers(settings: Settings) -> ApplicationSettings:
         ports=(PortSettings("http", listen.host, listen.port),),
         options={
             "edge": msgspec.to_builtins(settings.edge),
+            "stream": msgspec.to_builtins(settings.stream),
+            "hub": msgspec.to_builtins(settings.hub),
             "venue": msgspec.to_builtins(settings.venue),
             "accounts": msgspec.to_builtins(settings.accounts),
         },
@@ -105,6 +108,7 @@ def _traders(settings: Settings) -> ApplicationSettings:
         options={"host": settings.listen.host, "port": settings.listen.port},
         nice=REPLICA_NICE,
         preload=PRELOAD,
+        exclusive=True,
     )
 
 

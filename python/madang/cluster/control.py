@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from madang.cluster.errors import ControlRefused, NotRunning
+from madang.cluster.loop import READ, WRITE, Loop
 
 SOCKET_NAME = "control.sock"
 CONNECTIONS_MAX = 32
@@ -22,7 +23,17 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 ANSWER_TIMEOUT_MS = 5_000
 
 Answer = dict[str, object]
-Handler = Callable[[Mapping[str, object]], Answer]
+Reply = Callable[[Answer], None]
+
+
+class Later:
+    """An answer that is not known yet: `begin(reply)` is called with how to give it."""
+
+    def __init__(self, begin: Callable[[Reply], None]) -> None:
+        self.begin = begin
+
+
+Handler = Callable[[Mapping[str, object]], "Answer | Later"]
 
 
 def request(
@@ -80,12 +91,13 @@ def _answer(client: socket.socket) -> Answer:
 
 
 class ControlServer:
-    """The supervisor's side: `accept` and `readable` are called by its loop and never block."""
+    """The supervisor's side: called by its loop, never blocks, bounds connections and bytes."""
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    def __init__(self, path: Path, loop: Loop, handler: Handler) -> None:
         self._path = path
+        self._loop = loop
         self._handler = handler
-        self._buffers: dict[socket.socket, bytearray] = {}
+        self._clients: dict[socket.socket, tuple[bytearray, bytearray]] = {}
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)
@@ -94,40 +106,44 @@ class ControlServer:
         finally:
             os.umask(mask)
         self.listener.listen(CONNECTIONS_MAX)
+        loop.watch(self.listener, self._accept)
 
-    def accept(self) -> tuple[socket.socket | None, socket.socket | None]:
-        """Return the new connection, and the oldest if that had to go for it; each may be None."""
+    def _accept(self) -> None:
+        """Take a connection; with too many of them the oldest goes."""
         try:
             client, _ = self.listener.accept()
         except OSError:
-            return None, None
+            return
         client.setblocking(False)
-        oldest = next(iter(self._buffers)) if len(self._buffers) >= CONNECTIONS_MAX else None
-        self._buffers[client] = bytearray()
-        return client, oldest
+        if len(self._clients) >= CONNECTIONS_MAX:
+            self._forget(next(iter(self._clients)))
+        self._clients[client] = (bytearray(), bytearray())
+        self._loop.watch(client, lambda: self._readable(client))
 
-    def readable(self, client: socket.socket) -> bool:
-        """Read and answer; return whether the connection stays open."""
+    def _readable(self, client: socket.socket) -> None:
         try:
             piece = client.recv(65_536)
         except BlockingIOError:
-            return True
+            return
         except OSError:
-            return False
-        buffer = self._buffers[client]
-        buffer += piece
-        if not piece or len(buffer) > QUESTION_BYTES_MAX:
-            return False
-        while b"\n" in buffer:
-            line, _, rest = bytes(buffer).partition(b"\n")
-            buffer[:] = rest
-            try:
-                client.send(json.dumps(self._answer(line)).encode() + b"\n")
-            except OSError:
-                return False
-        return True
+            piece = b""
+        question, _ = self._clients[client]
+        question += piece
+        if not piece:
+            self._forget(client)
+            return
+        while b"\n" in question and client in self._clients:
+            line, _, rest = bytes(question).partition(b"\n")
+            question[:] = rest
+            answer = self._answer(line)
+            if isinstance(answer, Later):
+                answer.begin(lambda known: self._reply(client, known))
+            else:
+                self._reply(client, answer)
+        if len(question) > QUESTION_BYTES_MAX:
+            self._forget(client)
 
-    def _answer(self, line: bytes) -> Answer:
+    def _answer(self, line: bytes) -> Answer | Later:
         try:
             question = json.loads(line)
         except ValueError:
@@ -136,14 +152,39 @@ class ControlServer:
             return {"error": "expected a JSON object"}
         return self._handler(question)
 
-    def forget(self, client: socket.socket) -> None:
-        """Close one connection."""
-        self._buffers.pop(client, None)
+    def _reply(self, client: socket.socket, answer: Answer) -> None:
+        """Answer as far as the client reads; the rest waits, up to a limit."""
+        if client not in self._clients:
+            return
+        _, unsent = self._clients[client]
+        unsent += json.dumps(answer).encode() + b"\n"
+        self._flush(client)
+
+    def _flush(self, client: socket.socket) -> None:
+        _, unsent = self._clients[client]
+        try:
+            del unsent[: client.send(unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._forget(client)
+            return
+        if len(unsent) > ANSWER_BYTES_MAX:
+            self._forget(client)
+        elif unsent:
+            self._loop.change(client, lambda: self._flush(client), WRITE)
+        else:
+            self._loop.change(client, lambda: self._readable(client), READ)
+
+    def _forget(self, client: socket.socket) -> None:
+        self._clients.pop(client)
+        self._loop.unwatch(client)
         client.close()
 
     def close(self) -> None:
         """Stop listening, remove the socket file, end every connection."""
+        self._loop.unwatch(self.listener)
         self.listener.close()
         self._path.unlink(missing_ok=True)
-        for client in list(self._buffers):
-            self.forget(client)
+        for client in list(self._clients):
+            self._forget(client)

@@ -27,3 +27,7 @@ class NotRunning(ClusterError):
 
 class ControlRefused(ClusterError):
     """The supervisor refused a control command, or did not answer it in time."""
+
+
+class OperationRefused(ClusterError):
+    """An operation cannot begin: the thing is unknown, or busy with another one."""

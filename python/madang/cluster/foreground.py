@@ -10,20 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import NoReturn
 
-from madang.cluster.settings import (
-    ApplicationSettings,
-    ClusterSettings,
-    LogSettings,
-    PortSettings,
-    RestartSettings,
-    WatchdogSettings,
-    check,
-)
+from madang.cluster.checks import check
+from madang.cluster.entries import decode
+from madang.cluster.settings import ClusterSettings
 from madang.cluster.supervisor import Addresses, run_supervisor
 from madang.core.errors import MadangError
 
@@ -45,37 +37,6 @@ def become_supervisor(settings: ClusterSettings, banner: str) -> NoReturn:
     sys.stderr.flush()
     arguments = [sys.executable, "-m", "madang.cluster.foreground", str(descriptor)]
     os.execv(sys.executable, arguments)
-
-
-def decode(table: Mapping[str, object]) -> ClusterSettings:
-    """Return the settings whose plain form `table` is; what is missing has its default."""
-    fields = dict(table)
-    applications = fields.pop("applications")
-    assert isinstance(applications, list)
-    for name, kind in (
-        ("restart", RestartSettings),
-        ("watchdog", WatchdogSettings),
-        ("log", LogSettings),
-    ):
-        section = fields.get(name, {})
-        assert isinstance(section, dict)
-        fields[name] = kind(**section)
-    fields["state_dir"] = Path(str(fields["state_dir"]))
-    fields["runtime_dir"] = Path(str(fields["runtime_dir"]))
-    decoded = tuple(_application(entry) for entry in applications)
-    return ClusterSettings(applications=decoded, **fields)  # type: ignore[arg-type]
-
-
-def _application(entry: Mapping[str, object]) -> ApplicationSettings:
-    fields = dict(entry)
-    ports, preload = fields.pop("ports", []), fields.pop("preload", [])
-    assert isinstance(ports, list)
-    assert isinstance(preload, list)
-    return ApplicationSettings(
-        ports=tuple(PortSettings(**port) for port in ports),
-        preload=tuple(preload),
-        **fields,  # type: ignore[arg-type]
-    )
 
 
 def render(banner: str, addresses: Addresses) -> str:

@@ -72,6 +72,27 @@ def rss_bytes(pid: int) -> int:
         return 0
 
 
+def cpu_ticks(pid: int) -> int:
+    """Return the processor time of `pid` and its threads in clock ticks, 0 when it is gone."""
+    fields = stat_fields(pid)
+    return 0 if fields is None else int(fields[11]) + int(fields[12])
+
+
+def main_thread_waits(pid: int) -> tuple[int, int]:
+    """Return how often the main thread of `pid` went to sleep, and its wait for a processor in ns.
+
+    (0, 0) when it is gone. Sources: /proc/<pid>/status, /proc/<pid>/schedstat in proc(5).
+    """
+    try:
+        with open(f"/proc/{pid}/task/{pid}/status", encoding="ascii", errors="replace") as file:
+            found = [line.split()[1] for line in file if line.startswith("voluntary_ctxt")]
+        with open(f"/proc/{pid}/task/{pid}/schedstat", encoding="ascii") as file:
+            delay_ns = int(file.read().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    return int(found[0]) if found else 0, delay_ns
+
+
 def boot_id() -> str:
     """Return the identity of this boot of the machine."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

@@ -123,44 +123,51 @@ class Logger:
             self._orphaned_at = time.monotonic()
 
     def _obey(self, message: dict[str, object], descriptors: list[int]) -> None:
-        name = str(message.get("name"))
+        key = str(message.get("key"))
         if message["kind"] == "stream":
-            self._add(name, str(message["file"]), descriptors[0])
-        elif message["kind"] == "tail" and name in self._streams:
-            self._drain(name)
-            tail = self._streams[name][1].tail()
-            channel.send(self._channel, {"kind": "tail", "name": name, "lines": tail})
+            lines = LineStream(str(message["name"]))
+            self._add(key, lines, str(message["file"]), descriptors[0])
+        elif message["kind"] == "tail":
+            self._drain(key)
+            tail = self._streams[key][1].tail() if key in self._streams else []
+            channel.send(self._channel, {"kind": "tail", "key": key, "lines": tail})
         elif message["kind"] == "finish":
             self._finishing = True
 
-    def _add(self, name: str, file_name: str, descriptor: int) -> None:
+    def _add(self, key: str, lines: LineStream, file_name: str, descriptor: int) -> None:
+        if key in self._streams:
+            self._end(key)
         if file_name not in self._files:
             path = self._folder / f"{file_name}.log"
             self._files[file_name] = RotatingFile(path, self._limits)
-        self._streams[name] = (descriptor, LineStream(name), self._files[file_name])
+        self._streams[key] = (descriptor, lines, self._files[file_name])
         os.set_blocking(descriptor, False)
-        self._selector.register(descriptor, selectors.EVENT_READ, lambda: self._read(name))
+        self._selector.register(descriptor, selectors.EVENT_READ, lambda: self._read(key))
 
-    def _drain(self, name: str) -> None:
-        while name in self._streams and self._read(name):
+    def _drain(self, key: str) -> None:
+        while key in self._streams and self._read(key):
             pass
 
-    def _read(self, name: str) -> bool:
-        """Read a little of `name`; return whether there may be more."""
-        descriptor, lines, file = self._streams[name]
+    def _read(self, key: str) -> bool:
+        """Read a little of `key`; return whether there may be more."""
+        descriptor, lines, file = self._streams[key]
         for _ in range(READS_PER_TURN):
             try:
                 data = os.read(descriptor, READ_BYTES)
             except BlockingIOError:
                 return False
             if not data:
-                self._write(file, lines.finish(_stamp()))
-                self._selector.unregister(descriptor)
-                os.close(descriptor)
-                del self._streams[name]
+                self._end(key)
                 return False
             self._write(file, lines.feed(data, _stamp()))
         return True
+
+    def _end(self, key: str) -> None:
+        """Forget a stream that nobody writes any more, or that another of its key replaces."""
+        descriptor, lines, file = self._streams.pop(key)
+        self._write(file, lines.finish(_stamp()))
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
 
     def _write(self, file: RotatingFile, lines: bytes) -> None:
         if lines:

@@ -1,8 +1,9 @@
 """systemd's notification protocol: newline separated NAME=value pairs in one datagram.
 
 The sender is known by the credentials that the kernel adds, so a child cannot speak for another.
-Every heartbeat repeats READY=1 and the last STATUS, so a datagram lost to a full queue is made good
-by the next one. Source: sd_notify(3).
+Roles repeat READY=1 and the last STATUS every second, so a datagram lost to a full queue is made
+good by the next one; their heartbeat is in the scoreboard, that of other programs is WATCHDOG=1.
+Source: sd_notify(3).
 """
 
 from __future__ import annotations
@@ -54,13 +55,18 @@ def compose(ready: bool, status: str) -> bytes:
 class Listener:
     """The supervisor's side."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, address: Path | str) -> None:
+        """Listen on a path, or with "@name" on an abstract address that any user can reach."""
+        self.address = str(address)
+        self._path = None if self.address.startswith("@") else Path(address)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        path.unlink(missing_ok=True)
-        self.socket.bind(str(path))
-        path.chmod(0o600)
+        if self._path is None:
+            self.socket.bind("\0" + self.address[1:])
+            return
+        self._path.unlink(missing_ok=True)
+        self.socket.bind(self.address)
+        self._path.chmod(0o600)
 
     def receive(self) -> Notice | None:
         """Return the next notice, None when there is none."""
@@ -78,7 +84,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening and remove the socket file."""
         self.socket.close()
-        self.path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 class Sender:
@@ -88,12 +95,13 @@ class Sender:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._path = path
 
-    def send(self, datagram: bytes) -> None:
-        """Send; a full queue or a supervisor that is gone is made good by the next heartbeat."""
+    def send(self, datagram: bytes) -> bool:
+        """Send; False when the queue is full or the supervisor gone: say it again later."""
         try:
             self._socket.sendto(datagram, self._path)
         except (BlockingIOError, ConnectionRefusedError, FileNotFoundError):
-            return
+            return False
+        return True
 
     def close(self) -> None:
         """Send no more."""

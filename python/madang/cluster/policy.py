@@ -6,6 +6,10 @@ Pure: no clock, no random, no process. The supervisor feeds events and carries t
                \_________\_________\__________\__ exit: STARTING again, BACKOFF, or ERRORED
     any -> STOPPING -> STOPPED
 
+A process is watched from its first heartbeat on; one that never sends any is judged by its exit
+only. Silence that is excused (it waits for the interpreter, or for a processor) puts the end off,
+but not for ever.
+
 Invariants: an instance is admitted to new connections exactly while READY; SPAWN is asked for only
 when no process of the instance exists; the first restart is immediate, later ones back off with
 jitter, and more than `max_restarts` runs in a row shorter than `min_uptime` end as ERRORED.
@@ -57,6 +61,7 @@ class Limits:
     stall_ns: int
     abort_ns: int
     kill_ns: int
+    busy_ns: int
     min_uptime_ns: int
     backoff_ns: int
     backoff_max_ns: int
@@ -72,6 +77,8 @@ class Instance:
     started_ns: int = 0
     ready_ns: int | None = None
     heartbeat_ns: int = 0
+    watched: bool = False
+    excused_ns: int = 0
     resume_ns: int = 0
     failures: int = 0
     restarts: int = 0
@@ -91,7 +98,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The child said WATCHDOG=1."""
+    """The child showed that its loop runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excused:
+    """For `span_ns` of its silence the child could not have spoken, for it was not its turn."""
+
+    span_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +131,19 @@ class Kill:
     """End it without grace."""
 
 
-Event = Start | Ready | Heartbeat | Exited | Tick | Stop | Kill
+Event = Start | Ready | Heartbeat | Excused | Exited | Tick | Stop | Kill
 Step = tuple[Instance, tuple[Action, ...]]
 Rule = Callable[[Instance, Event, int, Limits], Step]
-EVENTS: tuple[type[Event], ...] = (Start, Ready, Heartbeat, Exited, Tick, Stop, Kill)
+EVENTS: tuple[type[Event], ...] = (
+    Start,
+    Ready,
+    Heartbeat,
+    Excused,
+    Exited,
+    Tick,
+    Stop,
+    Kill,
+)
 LIVE = frozenset({State.STARTING, State.READY, State.STALLED, State.ABORTING, State.STOPPING})
 
 
@@ -139,10 +162,10 @@ def deadline_ns(instance: Instance, limits: Limits) -> int | None:
     match instance.state:
         case State.STARTING:
             return instance.since_ns + limits.start_ns
-        case State.READY:
+        case State.READY if instance.watched:
             return instance.heartbeat_ns + limits.stall_ns
         case State.STALLED:
-            return instance.heartbeat_ns + limits.abort_ns
+            return _abort_at_ns(instance, limits)
         case State.ABORTING:
             return instance.since_ns + limits.kill_ns
         case State.STOPPING:
@@ -164,12 +187,30 @@ def backoff_ns(failures: int, jitter: int, limits: Limits) -> int:
     return full // 2 + full // 2 * jitter // JITTER_SCALE
 
 
+def forget_restarts(instance: Instance) -> Instance:
+    """Return the instance with clean counters; nothing else changes."""
+    return replace(instance, failures=0, restarts=0, last_exit="")
+
+
+def _abort_at_ns(instance: Instance, limits: Limits) -> int:
+    patience_ns = min(limits.abort_ns + instance.excused_ns, limits.busy_ns)
+    return instance.heartbeat_ns + max(patience_ns, limits.abort_ns)
+
+
 def _enter(instance: Instance, state: State, now_ns: int) -> Instance:
     return replace(instance, state=state, since_ns=now_ns)
 
 
 def _spawn(instance: Instance, now_ns: int) -> Instance:
-    fresh = replace(instance, started_ns=now_ns, ready_ns=None, heartbeat_ns=now_ns, cause="")
+    fresh = replace(
+        instance,
+        started_ns=now_ns,
+        ready_ns=None,
+        heartbeat_ns=now_ns,
+        watched=False,
+        excused_ns=0,
+        cause="",
+    )
     return _enter(fresh, State.STARTING, now_ns)
 
 
@@ -183,11 +224,16 @@ def _ready(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Ste
 
 
 def _beat(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
-    return replace(instance, heartbeat_ns=now_ns), ()
+    return replace(instance, heartbeat_ns=now_ns, watched=True), ()
+
+
+def _excuse(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
+    assert isinstance(event, Excused)
+    return replace(instance, excused_ns=instance.excused_ns + event.span_ns), ()
 
 
 def _recover(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
-    alive = replace(instance, heartbeat_ns=now_ns)
+    alive = replace(instance, heartbeat_ns=now_ns, watched=True, excused_ns=0)
     return _enter(alive, State.READY, now_ns), (Action.ADMIT,)
 
 
@@ -199,15 +245,17 @@ def _tick_starting(instance: Instance, event: Event, now_ns: int, limits: Limits
 
 
 def _tick_ready(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
-    if now_ns < instance.heartbeat_ns + limits.stall_ns:
+    if not instance.watched or now_ns < instance.heartbeat_ns + limits.stall_ns:
         return instance, ()
     return _enter(instance, State.STALLED, now_ns), (Action.WITHDRAW,)
 
 
 def _tick_stalled(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:
-    if now_ns < instance.heartbeat_ns + limits.abort_ns:
+    at_ns = _abort_at_ns(instance, limits)
+    if now_ns < at_ns:
         return instance, ()
-    hung = replace(instance, cause=f"hung: no heartbeat for {limits.abort_ns // MS} ms")
+    silent_ms = (at_ns - instance.heartbeat_ns) // MS
+    hung = replace(instance, cause=f"hung: no heartbeat for {silent_ms} ms")
     return _enter(hung, State.ABORTING, now_ns), (Action.ABORT,)
 
 
@@ -278,7 +326,9 @@ TABLE: dict[tuple[State, type[Event]], Rule] = {
     (S.STOPPED, Start): _start,
     (S.STARTING, Ready): _ready,
     (S.STALLED, Ready): _recover,
+    (S.STARTING, Heartbeat): _beat,
     (S.READY, Heartbeat): _beat,
+    (S.STALLED, Excused): _excuse,
     (S.STALLED, Heartbeat): _recover,
     (S.STARTING, Tick): _tick_starting,
     (S.READY, Tick): _tick_ready,
@@ -309,13 +359,13 @@ TABLE: dict[tuple[State, type[Event]], Rule] = {
 }
 _SILENT: tuple[tuple[State, tuple[type[Event], ...]], ...] = (
     (S.IDLE, (Tick,)),
-    (S.STARTING, (Start, Heartbeat)),
-    (S.READY, (Start, Ready)),
+    (S.STARTING, (Start, Excused)),
+    (S.READY, (Start, Ready, Excused)),
     (S.STALLED, (Start,)),
-    (S.ABORTING, (Start, Ready, Heartbeat)),
+    (S.ABORTING, (Start, Ready, Heartbeat, Excused)),
     (S.BACKOFF, (Start,)),
     (S.ERRORED, (Tick,)),
-    (S.STOPPING, (Start, Stop, Ready, Heartbeat)),
+    (S.STOPPING, (Start, Stop, Ready, Heartbeat, Excused)),
     (S.STOPPED, (Stop, Kill, Tick)),
 )
 IGNORED = frozenset((state, event) for state, events in _SILENT for event in events)

@@ -1,16 +1,22 @@
 """The public ports: one listening SO_REUSEPORT socket per port and slot, open as long as we live.
 
 A worker inherits the socket of its slot and so does its replacement, so the accept queue outlives
-the worker. A first bind without SO_REUSEPORT makes sure that nobody else is on the port.
+the worker. A first bind without SO_REUSEPORT makes sure that nobody else is on the port. The kernel
+counts the sockets of a group in the order in which they came, so only the last is ever closed.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
+from collections.abc import Mapping
 
-from madang.cluster import steering
+from madang.cluster import balance, steering
 from madang.cluster.errors import PortTaken
 from madang.cluster.settings import PortSettings
+
+TCP_INFO_UNACKED = struct.Struct("=24xI")
+"""tcpi_unacked, which counts the accept queue where the socket listens. Source: tcp(7), tcp.h."""
 
 
 class Port:
@@ -18,23 +24,48 @@ class Port:
 
     def __init__(self, settings: PortSettings, slots: int, backlog: int) -> None:
         self.name = settings.name
-        family, address = _resolve(settings)
+        self._backlog = backlog
+        self._family, address = _resolve(settings)
         if address[1] != 0:
-            _probe(family, address)
+            _probe(self._family, address)
         self.listeners: list[socket.socket] = []
-        for _ in range(slots):
-            listener = _listen(family, address, backlog)
-            self.listeners.append(listener)
-            address = listener.getsockname()
+        try:
+            for _ in range(slots):
+                self.listeners.append(_listen(self._family, address, backlog))
+                address = self.listeners[-1].getsockname()
+        except PortTaken:
+            self.close()
+            raise
         self.address: tuple[str, int] = (address[0], address[1])
-        self._live: frozenset[int] | None = None
-        self.steer(frozenset())
+        self._program: list[steering.Instruction] = []
+        self.steer(frozenset(), {})
 
-    def steer(self, live: frozenset[int]) -> None:
-        """Send new connections to the `live` slots only."""
-        if live != self._live:
-            steering.attach(self.listeners[0], steering.program(live, len(self.listeners)))
-            self._live = live
+    def add(self) -> None:
+        """Open the socket of one more slot; it gets nothing before the next `steer`."""
+        self.listeners.append(_listen(self._family, self.address, self._backlog))
+
+    def remove(self) -> None:
+        """Close the socket of the last slot, in every process that has it, once it is drained."""
+        listener = self.listeners.pop()
+        listener.shutdown(socket.SHUT_RD)
+        listener.close()
+
+    def steer(self, live: frozenset[int], shares: Mapping[int, float]) -> None:
+        """Send new connections to the `live` slots only: by `shares`, evenly without them."""
+        if shares:
+            code = steering.weighted_program(balance.thresholds(shares))
+        else:
+            code = steering.program(live, len(self.listeners))
+        if code != self._program:
+            steering.attach(self.listeners[0], code)
+            self._program = code
+
+    def queued(self, slot: int) -> int:
+        """Return how many connections wait to be accepted from the socket of `slot`."""
+        raw = self.listeners[slot].getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_UNACKED.size
+        )
+        return int(TCP_INFO_UNACKED.unpack(raw)[0])
 
     def close(self) -> None:
         """Stop listening; what is still queued is reset."""

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from madang.cluster.scoreboard import Scores
+
 SocketHandler = Callable[[str, socket.socket], None]
+AcceptingHandler = Callable[[bool], None]
+Mover = Callable[[socket.socket], Awaitable[None]]
 Notify = Callable[[], None]
 
 
@@ -37,6 +41,8 @@ class Surroundings:
     state_dir: Path
     runtime_dir: Path
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
+    scores: Scores = field(default_factory=Scores)
+    accepting: bool = True
 
 
 class Process:
@@ -56,6 +62,8 @@ class Process:
         self.state_dir = surroundings.state_dir
         self.runtime_dir = surroundings.runtime_dir
         self.sockets: Mapping[str, list[socket.socket]] = surroundings.sockets
+        self.scores = surroundings.scores
+        self.accepting = surroundings.accepting
         self.is_ready = False
         self.status_text = ""
         self._notify = notify
@@ -63,6 +71,9 @@ class Process:
         self._taken: dict[tuple[str, int], socket.socket] = {}
         self._on_socket: SocketHandler | None = None
         self._on_release: SocketHandler | None = None
+        self._on_accepting: AcceptingHandler | None = None
+        self._give: Mover | None = None
+        self._take: Mover | None = None
 
     def ready(self) -> None:
         """Say that this instance serves: from here on it gets new connections."""
@@ -99,6 +110,42 @@ class Process:
         self._on_socket, self._on_release = handler, on_release
         for (port, _), listener in list(self._taken.items()):
             handler(port, listener)
+
+    def on_accepting(self, handler: AcceptingHandler) -> None:
+        """Call `handler(False)` when another generation serves, `handler(True)` when this one does.
+
+        With False leave the own listening sockets without closing them; nothing else changes. A new
+        generation begins without accepting, which the handler is told at once.
+        """
+        self._on_accepting = handler
+        if not self.accepting:
+            handler(False)
+
+    def on_hand_over(self, give: Mover, take: Mover) -> None:
+        """Let connections move to the next generation's process in this slot.
+
+        Both get a non-blocking SOCK_SEQPACKET socket: `give` freezes and sends every connection
+        that can move, `take` thaws what comes until end-of-file. It is closed when they return.
+        """
+        self._give, self._take = give, take
+
+    def accept(self, wanted: bool) -> None:
+        """Begin or cease to accept; the child runner calls this."""
+        if wanted is self.accepting:
+            return
+        self.accepting = wanted
+        if self._on_accepting is not None:
+            self._on_accepting(wanted)
+
+    async def hand_over(self, kind: str, end: socket.socket) -> bool:
+        """Give or take connections through `end`; False without handlers. The runner calls this."""
+        mover = self._give if kind == "give" else self._take
+        try:
+            if mover is not None:
+                await mover(end)
+        finally:
+            end.close()
+        return mover is not None
 
     def take(self, port: str, slot: int, listener: socket.socket) -> None:
         """Receive the socket of neighbour `slot`; the child runner calls this."""

@@ -100,10 +100,13 @@ class Record:
     def __init__(self, runtime_dir: Path) -> None:
         self._path = runtime_dir / RECORD_NAME
         self._boot = linux.boot_id()
+        self._started: dict[int, int | None] = {}
 
     def write(self, pids: Iterable[int]) -> str:
         """Replace the record by `pids`; return why that was not possible, "" when it was."""
-        started = {str(pid): linux.start_ticks(pid) for pid in pids}
+        known = self._started
+        self._started = {p: known[p] if p in known else linux.start_ticks(p) for p in pids}
+        started = {str(pid): ticks for pid, ticks in self._started.items()}
         table = {"boot": self._boot, "supervisor": os.getpid(), "children": started}
         draft = self._path.with_suffix(".new")
         try:

@@ -1,39 +1,76 @@
 """What a cluster runs: applications, their ports and every limit of the supervisor.
 
-Plain frozen data, validated once by `check`; the composition root builds it from `madang.toml`.
+Plain frozen data; `entries` reads its JSON form, `checks` refuses what cannot be used.
 The order of `applications` is the start order, its reverse the stop order.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-
-from madang.core.errors import SettingsError
 
 INSTANCES_MAX = 256
 PORTS_MAX = 16
 OPTIONS_BYTES_MAX = 64 * 1024
-UNIX_PATH_MAX = 107
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+ASGI_MAIN = "madang.edge.asgi.process:main"
+
+
+class Kind(StrEnum):
+    """What `ApplicationSettings.target` names."""
+
+    ROLE = "role"
+    """`package.module:function`, an `async def function(process)`."""
+    ASGI = "asgi"
+    """`package.module:app` or `file.py:app`, run by the ASGI role."""
+    PYTHON = "python"
+    """A script, or `-m module`; `arguments` follow."""
+    COMMAND = "command"
+    """A program; `arguments` follow."""
+
+
+class Balance(StrEnum):
+    """How new connections are shared out over the instances."""
+
+    EVEN = "even"
+    WEIGHTS = "weights"
+    LEAST_CONNECTIONS = "least_connections"
 
 
 @dataclass(frozen=True, slots=True)
 class PortSettings:
-    """A public port: one kept-open socket per slot. Port 0 lets the kernel choose."""
+    """A public port. Port 0 lets the kernel choose.
+
+    With `inherit` the supervisor keeps one socket per slot open and hands it to the instance. A
+    program that cannot take sockets binds for itself instead: instance i gets PORT = `port` + i.
+    """
 
     name: str
     host: str
     port: int
+    inherit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscaleSettings:
+    """Between which numbers of instances to stay, and what counts as too much and too little.
+
+    CPU is the mean over the ready instances in percent of a core, lag the worst of their loops.
+    """
+
+    minimum: int
+    maximum: int
+    cpu_high_percent: int = 70
+    cpu_low_percent: int = 40
+    lag_high_ms: int = 100
+    up_after_ms: int = 3_000
+    down_after_ms: int = 30_000
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSettings:
-    """One application: `target` is "package.module:function", `async def function(process)`."""
+    """One application. A limit of 0, an empty text or None means: none, or the cluster's own."""
 
     name: str
     target: str
@@ -44,10 +81,52 @@ class ApplicationSettings:
     nice: int = 0
     preload: tuple[str, ...] = ()
     start_timeout_ms: int = 60_000
+    kind: Kind = Kind.ROLE
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
+    user: str = ""
+    ready: str = "notify"
+    stop_signal: str = "SIGTERM"
+    exclusive: bool = False
+    autoscale: AutoscaleSettings | None = None
+    min_uptime_ms: int | None = None
+    max_restarts: int | None = None
+    backoff_ms: int | None = None
+    backoff_max_ms: int | None = None
+    watch_ms: int = 3_000
+    error_rate_max: float = 0.1
+    hand_over_ms: int = 10_000
+    balance: Balance = Balance.EVEN
+    weights: tuple[int, ...] = ()
+    memory_max_bytes: int = 0
+    age_max_s: int = 0
+    requests_max: int = 0
+    restart_schedule: str = ""
+    watch_files: tuple[str, ...] = ()
 
     def instance_name(self, slot: int) -> str:
-        """Return "venue" for a single instance without ports, else "worker-0"."""
-        return self.name if self.instances == 1 and not self.ports else f"{self.name}-{slot}"
+        """Return "venue" for what is one by nature, else "worker-0".
+
+        One by nature is a role without ports of which a single instance is wanted.
+        """
+        return self.name if self.is_single else f"{self.name}-{slot}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the only instance bears the application's own name."""
+        alone = self.instances == 1 and not self.ports and self.autoscale is None
+        return self.kind is Kind.ROLE and alone
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the children are programs of their own rather than roles in our runner."""
+        return self.kind in (Kind.PYTHON, Kind.COMMAND)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the old instance must have ended before its successor may start."""
+        return self.exclusive or any(not port.inherit for port in self.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +141,17 @@ class RestartSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchdogSettings:
-    """Heartbeats: after `stall_ms` of silence no new connections, after `abort_ms` the end."""
+    """Heartbeats: after `stall_ms` of silence no new connections, after `abort_ms` the end.
 
-    heartbeat_ms: int = 500
-    stall_ms: int = 2_000
+    Silence of a child that waits for the interpreter or for a processor is excused, up to
+    `busy_ms` of it.
+    """
+
+    heartbeat_ms: int = 100
+    stall_ms: int = 300
     abort_ms: int = 10_000
     kill_ms: int = 2_000
+    busy_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +179,3 @@ class ClusterSettings:
     log: LogSettings = LogSettings()
     backlog: int = 4096
     stop_on_boot_failure: bool = True
-
-
-def check(settings: ClusterSettings) -> None:
-    """Raise SettingsError naming the first setting that cannot be used."""
-    names = [application.name for application in settings.applications]
-    if not names or len(set(names)) != len(names):
-        raise SettingsError("cluster", "applications", "expected at least one, with unique names")
-    for application in settings.applications:
-        _check_application(application)
-    ports = [port for application in settings.applications for port in application.ports]
-    addresses = [(port.host, port.port) for port in ports if port.port]
-    if len(set(addresses)) != len(addresses) or len({port.name for port in ports}) != len(ports):
-        raise SettingsError("cluster", "ports", "expected each name, and each address, once")
-    watchdog = settings.watchdog
-    if not 0 < watchdog.heartbeat_ms < watchdog.stall_ms < watchdog.abort_ms:
-        raise SettingsError("cluster", "watchdog", "expected heartbeat_ms < stall_ms < abort_ms")
-    socket_path = settings.runtime_dir / "control.sock"
-    if len(str(socket_path.absolute()).encode()) > UNIX_PATH_MAX:
-        limit = UNIX_PATH_MAX - len("/control.sock")
-        raise SettingsError("cluster", "runtime_dir", f"expected a path of at most {limit} bytes")
-
-
-def _check_application(application: ApplicationSettings) -> None:
-    where = f"applications.{application.name}"
-    if not NAME.fullmatch(application.name):
-        raise SettingsError("cluster", where, f"expected a name matching {NAME.pattern}")
-    if not TARGET.fullmatch(application.target):
-        raise SettingsError("cluster", f"{where}.target", 'expected "package.module:function"')
-    if not 1 <= application.instances <= INSTANCES_MAX:
-        raise SettingsError("cluster", f"{where}.instances", f"expected 1 to {INSTANCES_MAX}")
-    if application.stop_timeout_ms <= 0 or application.start_timeout_ms <= 0:
-        raise SettingsError("cluster", where, "expected time-outs above 0 ms")
-    if len(application.ports) > PORTS_MAX:
-        raise SettingsError("cluster", f"{where}.ports", f"expected at most {PORTS_MAX}")
-    try:
-        options = json.dumps(dict(application.options))
-    except (TypeError, ValueError) as error:
-        raise SettingsError("cluster", f"{where}.options", "expected plain JSON data") from error
-    if len(options) > OPTIONS_BYTES_MAX:
-        text = f"expected at most {OPTIONS_BYTES_MAX} bytes of JSON"
-        raise SettingsError("cluster", f"{where}.options", text)
-    for port in application.ports:
-        if not 0 <= port.port <= 65_535 or not NAME.fullmatch(port.name):
-            raise SettingsError(
-                "cluster", f"{where}.ports", "expected a name and a port 0 to 65535"
-            )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import time
 from typing import NoReturn
 
 from madang.cluster import channel, linux
-from madang.cluster.child import decode_spec, run
+from madang.cluster.child import decode_spec, enter_directory, run
 
 CHANNEL_DESCRIPTOR = 3
 ADOPTION_LIMIT_S = 5.0
@@ -90,12 +91,14 @@ def _adopted(message: dict[str, object], descriptors: list[int]) -> NoReturn:
 
 
 def main() -> None:
-    """`python -m madang.cluster.template module...`, with the channel on descriptor 3."""
+    """`python -m madang.cluster.template <what to import, as JSON>`, channel on descriptor 3."""
     linux.die_with_parent(signal.SIGKILL)
     linux.set_name("template")
     os.set_inheritable(CHANNEL_DESCRIPTOR, False)
     end = socket.socket(fileno=CHANNEL_DESCRIPTOR)
-    reason = prepare(sys.argv[1:])
+    told = json.loads(sys.argv[1])
+    enter_directory(told["directory"])
+    reason = prepare(told["modules"])
     try:
         channel.send(end, {"kind": "unsafe" if reason else "ready", "reason": reason})
         if not reason:

@@ -7,7 +7,9 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -65,17 +67,23 @@ from madang.exchange.registration import AccountsSettings
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
-from madang.exchange.stream.market_topics import MarketTopics, Sources
+from madang.exchange.stream.market_topics import MarketTopics
 from madang.exchange.stream.page import PageStream
 from madang.exchange.stream.page_health import PageHealth
 from madang.exchange.stream.page_market import PageMarket
 from madang.exchange.stream.page_overview import PageOverview
+from madang.exchange.stream.settings import StreamSettings
+from madang.exchange.stream.topic import Sources
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
-from madang.hub import Hub, HubSettings
+from madang.hub import Hub, HubSettings, RollCall
 from madang.wire.codes import SelfTrade
 
 PORT: Final = "http"
+GROUP: Final = "market"
+"""Whose listeners are counted together over all workers."""
+TRADING_PATHS: Final = ("/stream", "/stream/")
+"""Alpaca's older client calls the second."""
 PAGE_PATHS: Final = (
     "/",
     "/trade",
@@ -98,6 +106,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     login: LoginSettings = LoginSettings()
     accounts: AccountsSettings = AccountsSettings()
     venue: VenueSettings = VenueSettings()
+    stream: StreamSettings = StreamSettings()
     drain_timeout_ms: int = 5_000
 
 
@@ -106,6 +115,7 @@ class Worker:
 
     def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
         self.hub = Hub(settings.hub)
+        self.presence = RollCall(bus, self.hub, GROUP)
         self.replica = DirectoryReplica(bus)
         self.gateway = OrderGateway(bus, settings.gateway, clock)
         store = StoreClient(bus, clock)
@@ -126,7 +136,7 @@ class Worker:
         self._market = PageMarket(bus, self.hub, ledger, self.replica, days)
         self._health = PageHealth(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
-        self._data = MarketStream(authenticator, self._topics)
+        self._data = MarketStream(authenticator, self._topics, settings.stream)
         overview = Overview(ledger, feed, self.replica, days, clock)
         self._overview = PageOverview(self.hub, overview)
         self._page = PageStream(
@@ -180,7 +190,15 @@ class Worker:
         return Application(
             routes=routes,
             websocket_routes=(
-                WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
+                *(
+                    WebSocketRoute(
+                        path,
+                        Role.PUBLIC,
+                        self._trading.open,
+                        messages_per_s_max=self._settings.stream.trading_messages_per_s_max,
+                    )
+                    for path in TRADING_PATHS
+                ),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
                 *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
             ),
@@ -208,6 +226,7 @@ class Worker:
         self._market.close()
         self._health.close()
         self._topics.close()
+        self.presence.close()
         self._overview.close()
         self._hashing.close()
         await self.configurations.close()
@@ -222,6 +241,12 @@ class Worker:
         }
         for name, (value, text) in gauges.items():
             yield Metric(name, "gauge", text, (({}, float(value)),))
+        listeners: Counter[str] = Counter()
+        for channel, count in self.presence.totals.totals().items():
+            listeners[channel.rpartition(".")[0]] += count
+        text = "Subscriptions of all workers to streams, by kind."
+        samples = tuple(({"kind": kind}, float(count)) for kind, count in listeners.items())
+        yield Metric("madang_stream_listeners", "gauge", text, samples)
         samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
         yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
 
@@ -229,6 +254,7 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
+    _raise_open_files()
     first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
@@ -248,6 +274,12 @@ async def main(process: Process) -> None:
         checker.cancel()
     await worker.close()
     await bus.close()
+
+
+def _raise_open_files() -> None:
+    """Let this process open as many files as it may: every connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _started(worker: Worker, process: Process) -> bool:

@@ -6,6 +6,7 @@ from madang.hub.feeder import Feeder, FeederSettings, Item, Page
 from madang.hub.history import Position, Publication
 from madang.hub.hub import Hub, HubFullError
 from madang.hub.presence import PresenceTotals
+from madang.hub.roll_call import RollCall, RollCallSettings
 from madang.hub.settings import ChannelKind, ChannelSettings, HubSettings, SlowPolicy
 from madang.hub.state_channel import StateChannel, StateFullError
 
@@ -26,6 +27,8 @@ __all__ = [
     "PresenceTotals",
     "Publication",
     "Recovery",
+    "RollCall",
+    "RollCallSettings",
     "Session",
     "SlowPolicy",
     "StateChannel",

@@ -17,80 +17,120 @@ from madang.cluster.control import (
     QUESTION_BYTES_MAX,
     Answer,
     ControlServer,
+    Later,
+    Reply,
     request,
 )
 from madang.cluster.errors import NotRunning
+from madang.cluster.loop import Loop
+
+TURNS_MAX = 100
 
 
-def echo(question: Mapping[str, object]) -> Answer:
-    return {"asked": question["command"]}
+class Server:
+    """A control server and the loop that turns it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "control.sock"
+        self.loop = Loop()
+        self.later: list[Reply] = []
+        self.server = ControlServer(self.path, self.loop, self.answer)
+
+    def answer(self, question: Mapping[str, object]) -> Answer | Later:
+        if question.get("command") == "later":
+            return Later(self.later.append)
+        return {"asked": question["command"], "more": "x" * int(str(question.get("more", 0)))}
+
+    def turn(self) -> None:
+        """Do everything that can be done at once."""
+        for _ in range(TURNS_MAX):
+            ready = self.loop.wait(0)
+            if not ready:
+                return
+            self.loop.call(ready)
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.path))
+        client.settimeout(0.2)
+        self.turn()
+        return client
+
+    def exchange(self, data: bytes) -> bytes:
+        """Return the answer to `data`, b"" when the connection was ended instead."""
+        with self.connect() as client:
+            client.sendall(data)
+            self.turn()
+            return client.recv(65_536)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ControlServer]:
-    made = ControlServer(tmp_path / "control.sock", echo)
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
     yield made
-    made.close()
+    made.server.close()
+    made.loop.close()
 
 
-def exchange(server: ControlServer, path: Path, data: bytes) -> tuple[bytes, bool]:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
-        client.sendall(data)
-        accepted, _ = server.accept()
-        assert accepted is not None
-        open_still = server.readable(accepted)
-        client.settimeout(0.2)
-        try:
-            answer = client.recv(65_536)
-        except TimeoutError:
-            answer = b""
-        server.forget(accepted)
-        return answer, open_still
-
-
-def test_only_the_owner_may_connect(server: ControlServer, tmp_path: Path) -> None:
-    assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
+def test_only_the_owner_may_connect(server: Server) -> None:
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        (b'{"command": "ls"}\n', {"asked": "ls"}),
+        (b'{"command": "ls"}\n', {"asked": "ls", "more": ""}),
         (b"not json\n", {"error": "expected one JSON object a line"}),
         (b"\xff\xfe\n", {"error": "expected one JSON object a line"}),
         (b"[1]\n", {"error": "expected a JSON object"}),
     ],
 )
-def test_each_line_gets_one_answer(
-    server: ControlServer, tmp_path: Path, question: bytes, answer: Answer
-) -> None:
-    received, open_still = exchange(server, tmp_path / "control.sock", question)
-    assert (json.loads(received), open_still) == (answer, True)
+def test_each_line_gets_one_answer(server: Server, question: bytes, answer: Answer) -> None:
+    assert json.loads(server.exchange(question)) == answer
 
 
-def test_a_question_without_end_is_hung_up_on(server: ControlServer, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(tmp_path / "control.sock"))
-        accepted, _ = server.accept()
-        assert accepted is not None
+def test_a_question_without_end_is_hung_up_on(server: Server) -> None:
+    with server.connect() as client:
         for _ in range(QUESTION_BYTES_MAX // 1_024):
             client.sendall(b"x" * 1_024)
-            assert server.readable(accepted)
+            server.turn()
+        with pytest.raises(TimeoutError):
+            client.recv(1)
         client.sendall(b"x")
-        assert not server.readable(accepted)
+        server.turn()
+        assert client.recv(1) == b""
 
 
-def test_the_oldest_connection_goes_when_there_are_too_many(
-    server: ControlServer, tmp_path: Path
-) -> None:
-    clients, accepted = [], []
-    for _ in range(CONNECTIONS_MAX + 1):
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(str(tmp_path / "control.sock"))
-        clients.append(client)
-        accepted.append(server.accept())
-    assert [oldest for _, oldest in accepted] == [None] * CONNECTIONS_MAX + [accepted[0][0]]
+def test_an_answer_that_is_known_later_comes_then(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b'{"command": "later"}\n')
+        server.turn()
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        server.later[0]({"late": True})
+        assert json.loads(client.recv(100)) == {"late": True}
+    server.turn()
+    server.later[0]({"late": "nobody listens"})
+
+
+def test_a_large_answer_waits_for_a_slow_reader(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b'{"command": "ls", "more": 3000000}\n')
+        received = b""
+        while not received.endswith(b"\n"):
+            server.turn()
+            received += client.recv(65_536)
+        assert len(json.loads(received)["more"]) == 3_000_000
+
+
+def test_the_oldest_connection_goes_when_there_are_too_many(server: Server) -> None:
+    clients = [server.connect() for _ in range(CONNECTIONS_MAX)]
+    with pytest.raises(TimeoutError):
+        clients[0].recv(1)
+    clients.append(server.connect())
+    assert clients[0].recv(1) == b""
+    with pytest.raises(TimeoutError):
+        clients[1].recv(1)
     for client in clients:
         client.close()
 

@@ -17,6 +17,7 @@ LIMITS = Limits(
     stall_ns=100,
     abort_ns=400,
     kill_ns=50,
+    busy_ns=2_000,
     min_uptime_ns=200,
     backoff_ns=100,
     backoff_max_ns=1_600,
@@ -26,13 +27,14 @@ SAMPLES: tuple[Event, ...] = (
     policy.Start(),
     policy.Ready(),
     policy.Heartbeat(),
+    policy.Excused(50),
     policy.Exited("exit 1", 0),
     policy.Tick(),
     policy.Stop(),
     policy.Kill(),
 )
 HAS_NO_PROCESS = (State.IDLE, State.BACKOFF, State.ERRORED, State.STOPPED)
-NEEDS_PROCESS = (policy.Ready, policy.Heartbeat, policy.Exited)
+NEEDS_PROCESS = (policy.Ready, policy.Heartbeat, policy.Excused, policy.Exited)
 
 
 def run(*events: tuple[int, Event], limits: Limits = LIMITS) -> tuple[Instance, list[Action]]:
@@ -116,7 +118,11 @@ def test_a_run_of_min_uptime_forgives_earlier_deaths() -> None:
 
 
 def test_silence_withdraws_then_aborts_then_kills() -> None:
-    history: list[tuple[int, Event]] = [(0, policy.Start()), (10, policy.Ready())]
+    history: list[tuple[int, Event]] = [
+        (0, policy.Start()),
+        (10, policy.Ready()),
+        (10, policy.Heartbeat()),
+    ]
     for now_ns, state, actions in (
         (109, State.READY, []),
         (110, State.STALLED, [Action.WITHDRAW]),
@@ -138,6 +144,26 @@ def test_a_heartbeat_ends_a_stall() -> None:
     instance, actions = policy.step(stalled, policy.Heartbeat(), 300, LIMITS)
     assert (instance.state, actions) == (State.READY, (Action.ADMIT,))
     assert policy.deadline_ns(instance, LIMITS) == 400
+
+
+def test_excused_silence_puts_the_end_off_but_not_for_ever() -> None:
+    stalled = Instance(state=State.STALLED, heartbeat_ns=0, watched=True)
+    assert policy.deadline_ns(stalled, LIMITS) == 400
+    excused, actions = policy.step(stalled, policy.Excused(150), 300, LIMITS)
+    assert (policy.deadline_ns(excused, LIMITS), actions) == (550, ())
+    assert policy.step(excused, policy.Tick(), 549, LIMITS) == (excused, ())
+    instance, actions = policy.step(excused, policy.Tick(), 550, LIMITS)
+    assert (instance.state, actions) == (State.ABORTING, (Action.ABORT,))
+    endless, _ = policy.step(stalled, policy.Excused(10**9), 300, LIMITS)
+    assert policy.deadline_ns(endless, LIMITS) == LIMITS.busy_ns
+    alive, _ = policy.step(endless, policy.Heartbeat(), 310, LIMITS)
+    assert alive.excused_ns == 0
+
+
+def test_a_process_that_never_sent_a_heartbeat_is_not_judged_by_it() -> None:
+    instance, _ = run((0, policy.Start()), (10, policy.Ready()))
+    assert policy.deadline_ns(instance, LIMITS) is None
+    assert run((0, policy.Start()), (10, policy.Ready()), (10**9, policy.Tick()))[1] == []
 
 
 def test_a_child_that_is_not_ready_in_time_is_ended() -> None:

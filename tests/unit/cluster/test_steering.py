@@ -65,7 +65,7 @@ def test_the_neighbour_is_the_next_live_slot_round_the_circle() -> None:
 @pytest.mark.parametrize("live", [{0}, {2}, {0, 2}, {1, 3}, set()])
 def test_the_kernel_gives_connections_to_live_slots_only(live: set[int]) -> None:
     port = Port(PortSettings("http", "127.0.0.1", 0), 4, 256)
-    port.steer(frozenset(live))
+    port.steer(frozenset(live), {})
     counts: Counter[int] = Counter()
     try:
         for _ in range(120):
@@ -74,6 +74,40 @@ def test_the_kernel_gives_connections_to_live_slots_only(live: set[int]) -> None
     finally:
         port.close()
     assert set(counts) == (live or {0, 1, 2, 3})
+
+
+def test_the_kernel_draws_by_shares() -> None:
+    port = Port(PortSettings("http", "127.0.0.1", 0), 3, 256)
+    port.steer(frozenset({0, 2}), {0: 0.9, 2: 0.1})
+    counts: Counter[int] = Counter()
+    try:
+        for _ in range(300):
+            with socket.create_connection(port.address, timeout=5):
+                counts[_accept_anywhere(port)] += 1
+    finally:
+        port.close()
+    assert set(counts) == {0, 2}
+    assert 5 <= counts[2] <= 70  # 30 on average; outside of this once in a billion runs
+
+
+def test_a_port_grows_and_shrinks_at_its_end_and_counts_who_waits() -> None:
+    port = Port(PortSettings("http", "127.0.0.1", 0), 1, 256)
+    try:
+        port.add()
+        port.steer(frozenset({1}), {})
+        with socket.create_connection(port.address, timeout=5):
+            assert (port.queued(0), port.queued(1)) == (0, 1)
+            assert _accept_anywhere(port) == 1
+        copy = port.listeners[1].dup()
+        port.steer(frozenset({0}), {})
+        port.remove()
+        port.add()  # the copy elsewhere is no member of the group any more
+        port.steer(frozenset({1}), {})
+        with socket.create_connection(port.address, timeout=5):
+            assert _accept_anywhere(port) == 1
+        copy.close()
+    finally:
+        port.close()
 
 
 def test_two_ports_never_share_an_address_by_accident() -> None:

@@ -1,0 +1,365 @@
+"""The policy's shell: makes, signals and reaps processes, and tells the policy what happened.
+
+Every change of an instance goes through `feed`; everything decided is `policy.step`. Nothing here
+waits. Which processes there should be is said by others: `lifecycle`, and `reloading`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from madang.cluster import channel, linux, policy, shutdown
+from madang.cluster.application import Application, Child
+from madang.cluster.execute import execute
+from madang.cluster.journal import Journal
+from madang.cluster.logger_host import LoggerHost
+from madang.cluster.loop import Loop
+from madang.cluster.notify import Listener, Notice
+from madang.cluster.policy import Action, State
+from madang.cluster.probe import Probe
+from madang.cluster.records import Record
+from madang.cluster.scoreboard import Scoreboard, Scores
+from madang.cluster.settings import ClusterSettings
+from madang.cluster.specs import LAUNCHER, child_table, exit_text, launch_variables
+from madang.cluster.templates import Spawned, SpawnRequest, Template, Templates
+
+UNCLAIMED_EXITS_MAX = 1_024
+NOTICES_PER_TURN = 256
+MESSAGES_PER_TURN = 16
+
+
+class Processes:
+    """All children of one supervisor."""
+
+    def __init__(
+        self, settings: ClusterSettings, loop: Loop, logger: LoggerHost, journal: Journal
+    ) -> None:
+        self.settings = settings
+        self.logger = logger
+        self.journal = journal
+        self.board = Scoreboard.create()
+        self.templates = Templates(
+            logger.add("template", "template", "madang"), self._watch_template
+        )
+        self.applications: dict[str, Application] = {}
+        self.by_pid: dict[int, Child] = {}
+        self.on_change: Callable[[Child], None] = lambda _: None
+        self._loop = loop
+        self._by_request: dict[int, Child] = {}
+        self._probes: dict[Child, Probe] = {}
+        self._unclaimed: dict[int, int] = {}
+        self._request_ids = itertools.count(1)
+        self._record = Record(settings.runtime_dir)
+        self._notify = Listener(settings.runtime_dir / "notify.sock")
+        self._open_notify: Listener | None = None
+        loop.watch(self._notify.socket, lambda: self._notices(self._notify))
+
+    # --- events in, actions out ---------------------------------------------------------------
+
+    def limits(self, child: Child) -> policy.Limits:
+        """Return what the policy holds this child to."""
+        return child.application.limits
+
+    def feed(self, child: Child, event: policy.Event) -> None:
+        """Tell the policy that `event` happened to `child`, and do what it says."""
+        before = child.instance.state
+        now_ns = time.monotonic_ns()
+        child.instance, actions = policy.step(child.instance, event, now_ns, self.limits(child))
+        after = child.instance
+        if after.state is not before or Action.SPAWN in actions:
+            self.journal.write(
+                "instance", name=child.name, state=str(after.state), before=str(before),
+                pid=child.pid, generation=child.generation, last_exit=after.last_exit,
+                restarts=after.restarts,
+            )  # fmt: skip
+        if after.state is not before:
+            self._forget_probe(child)
+        for action in actions:
+            self._do(child, action)
+        if after.state is not before:
+            self.on_change(child)
+
+    def _do(self, child: Child, action: Action) -> None:
+        match action:
+            case Action.SPAWN:
+                self._spawn(child)
+            case Action.ADMIT | Action.WITHDRAW:
+                if child.pid is not None:
+                    child.stillness = linux.main_thread_waits(child.pid)
+                child.application.steer()
+            case Action.TERMINATE:
+                self._signal(child, signal.Signals[child.application.settings.stop_signal])
+            case Action.ABORT:
+                self._signal(child, signal.SIGABRT)
+            case Action.KILL:
+                self._signal(child, signal.SIGKILL)
+            case Action.REPORT:
+                self.logger.ask_tail(child.stream, lambda lines: self._reported(child, lines))
+
+    def _reported(self, child: Child, lines: list[str]) -> None:
+        child.tail = lines
+        self.on_change(child)
+
+    def deadlines(self) -> list[int]:
+        """Return when the policy next wants to be asked about each child."""
+        found = [
+            policy.deadline_ns(child.instance, self.limits(child))
+            for application in self.applications.values()
+            for child in application.children()
+        ]
+        return [at for at in found if at is not None]
+
+    def tick(self, now_ns: int) -> None:
+        """Tell the policy about every deadline that has passed."""
+        for application in list(self.applications.values()):
+            for child in application.children():
+                at = policy.deadline_ns(child.instance, self.limits(child))
+                if at is not None and now_ns >= at:
+                    self.feed(child, policy.Tick())
+
+    # --- birth --------------------------------------------------------------------------------
+
+    def _spawn(self, child: Child) -> None:
+        child.close_channels()
+        child.slot.incarnation += 1
+        child.incarnation = child.slot.incarnation
+        child.status, child.beats, child.handed_over = "", 0, False
+        child.cpu_ticks, child.cpu_percent = 0, 0.0
+        child.row = self.board.take()
+        child.scores = Scores() if child.row is None else self.board.scores(child.row)
+        if child.application.settings.is_foreign:
+            self._launch(child)
+            return
+        child.channel, child.their_channel = channel.pair()
+        child.channel.setblocking(False)
+        ours = child.channel
+        self._loop.watch(ours, lambda: self._heard(child, ours))
+        child.request_id = next(self._request_ids)
+        descriptors = (
+            child.output,
+            child.their_channel.fileno(),
+            self.board.descriptor,
+            *child.application.listeners(child.slot.index),
+        )
+        spec = child_table(self.settings, child, self._notify_address(child))
+        self._by_request[child.request_id] = child
+        variables = child.application.settings.environment
+        request = SpawnRequest(child.request_id, spec, descriptors, variables)
+        assert child.template is not None
+        self._answers(child.template.spawn(request))
+
+    def _launch(self, child: Child) -> None:
+        """Start a program that is not ours."""
+        theirs, child.input = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(child.input, False)
+        child.request_id = next(self._request_ids)
+        self._by_request[child.request_id] = child
+        variables = launch_variables(self.settings, child, self._notify_address(child))
+        try:
+            pid = execute(
+                ["-I", "-S", LAUNCHER],
+                variables,
+                child.application.listeners(child.slot.index),
+                child.output,
+                theirs,
+            )
+            answer = Spawned(child.request_id, pid)
+        except OSError as error:
+            answer = Spawned(child.request_id, None, error.strerror or repr(error))
+        finally:
+            os.close(theirs)
+        self._answers([answer])
+
+    def _notify_address(self, child: Child) -> str:
+        """Return where the child notifies; other users reach an abstract address only."""
+        if not child.application.settings.user:
+            return os.path.abspath(self._notify.address)
+        if self._open_notify is None:
+            self._open_notify = Listener(f"@madang-{os.getpid()}-{random.getrandbits(64):x}")
+            listener = self._open_notify
+            self._loop.watch(listener.socket, lambda: self._notices(listener))
+        return self._open_notify.address
+
+    def _answers(self, answers: list[Spawned]) -> None:
+        for answer in answers:
+            child = self._by_request.pop(answer.id)
+            child.request_id = None
+            if child.their_channel is not None:
+                child.their_channel.close()
+                child.their_channel = None
+            if answer.pid is None:
+                self._exited(child, f"cannot start: {answer.reason}")
+                continue
+            child.pid = answer.pid
+            self.by_pid[answer.pid] = child
+            self._write_record()
+            number, child.pending_signal = child.pending_signal, None
+            if number is not None:
+                self._signal(child, number)
+            if answer.pid in self._unclaimed:
+                self._gone(answer.pid, self._unclaimed.pop(answer.pid))
+            else:
+                self._await_ready(child)
+
+    def _await_ready(self, child: Child) -> None:
+        wanted = child.application.settings.ready
+        if wanted == "started":
+            self.feed(child, policy.Ready())
+        elif wanted != "notify" and child.state is State.STARTING:
+            port = child.application.own_port(child.slot.index)
+            url = wanted.replace("{port}", str(port))
+            self._probes[child] = Probe(self._loop, url, lambda: self.feed(child, policy.Ready()))
+
+    def _forget_probe(self, child: Child) -> None:
+        probe = self._probes.pop(child, None)
+        if probe is not None:
+            probe.cancel()
+
+    # --- what children say --------------------------------------------------------------------
+
+    def _notices(self, listener: Listener) -> None:
+        for _ in range(NOTICES_PER_TURN):
+            notice = listener.receive()
+            if notice is None:
+                return
+            if notice.pid in self.by_pid:
+                self._noticed(self.by_pid[notice.pid], notice)
+
+    def _noticed(self, child: Child, notice: Notice) -> None:
+        if notice.status is not None:
+            child.status = notice.status
+        if notice.ready and child.application.settings.ready == "notify":
+            self.feed(child, policy.Ready())
+        if notice.watchdog and child.application.settings.is_foreign:
+            self.feed(child, policy.Heartbeat())
+
+    def _heard(self, child: Child, end: socket.socket) -> None:
+        """Read what a role says over its channel: that a hand-over is done."""
+        try:
+            for _ in range(MESSAGES_PER_TURN):
+                message, descriptors = channel.receive(end)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if message.get("kind") == "handed_over" and child.channel is end:
+                    child.handed_over = True
+                    self.on_change(child)
+        except BlockingIOError:
+            return
+        except (channel.ChannelClosed, ValueError):
+            self._loop.unwatch(end)  # its exit follows
+
+    # --- death --------------------------------------------------------------------------------
+
+    def _signal(self, child: Child, number: signal.Signals) -> None:
+        """Signal a child: SIGKILL its whole group; one not yet there gets it when it is."""
+        if child.pid is None:
+            template = child.template
+            request_id = child.request_id
+            if request_id is not None and template is not None and template.withdraw(request_id):
+                del self._by_request[request_id]
+                child.request_id = None
+                self._exited(child, "never started")
+            else:
+                child.pending_signal = number
+        elif number is signal.SIGKILL:
+            linux.signal_group(child.pid, number)
+        else:
+            linux.signal_process(child.pid, number)
+
+    def reap(self) -> None:
+        """Take every ended child; its group is killed before its pid can be used again."""
+        for pid, status in shutdown.ended_children():
+            if pid == self.logger.pid:
+                self.logger.died()
+            elif pid in self.by_pid:
+                self._gone(pid, status)
+            elif self._by_request and len(self._unclaimed) < UNCLAIMED_EXITS_MAX:
+                self._unclaimed[pid] = status
+        if not self._by_request:
+            self._unclaimed.clear()
+
+    def _gone(self, pid: int, status: int) -> None:
+        child = self.by_pid.pop(pid)
+        self._exited(child, exit_text(status))
+        self._write_record()
+
+    def _exited(self, child: Child, reason: str) -> None:
+        child.slot.note_exit(_cause(child, reason), child)
+        child.pid = None
+        child.pending_signal = None
+        if child.channel is not None:
+            with suppress(KeyError):
+                self._loop.unwatch(child.channel)
+        child.close_channels()
+        self._forget_probe(child)
+        row, child.row = child.row, None
+        child.scores = Scores()
+        if row is not None:
+            self.board.give_back(row)
+        jitter = random.randrange(policy.JITTER_SCALE)
+        self.feed(child, policy.Exited(reason, jitter))
+        child.application.steer()
+
+    def _write_record(self) -> None:
+        problem = self._record.write(self.by_pid)
+        if problem:
+            self.journal.write("cannot record the children", reason=problem)
+
+    # --- templates ----------------------------------------------------------------------------
+
+    def release_template(self, template: Template) -> None:
+        """Leave a template; the last one who does closes it."""
+        if self.templates.release(template):
+            if template.channel is not None:
+                self._loop.unwatch(template.channel)
+            template.close()
+
+    def _watch_template(self, template: Template) -> None:
+        end = template.channel
+        if end is not None:
+            self._loop.watch(end, lambda: self._read_template(template))
+
+    def _read_template(self, template: Template) -> None:
+        before, unsafe = template.channel, template.unsafe
+        if before is None:
+            return
+        descriptor = before.fileno()
+        answers = template.read()
+        if template.channel is not before:
+            self._loop.unwatch(descriptor)
+            self._watch_template(template)
+        if template.unsafe != unsafe:
+            self.journal.write("children start by exec: cannot fork", reason=template.unsafe)
+        self._answers(answers)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Kill every child that is left and end the templates."""
+        for pid in self.by_pid:
+            linux.signal_group(pid, signal.SIGKILL)
+        for template in self.templates.all():
+            template.close()
+
+    def close(self) -> None:
+        """Remove every file."""
+        self._record.remove()
+        self._notify.close()
+        if self._open_notify is not None:
+            self._open_notify.close()
+        for application in self.applications.values():
+            for child in application.children():
+                child.close_channels()
+            application.close_ports()
+        self.board.close()
+
+
+def _cause(child: Child, reason: str) -> str:
+    return f"{child.instance.cause} ({reason})" if child.instance.cause else reason

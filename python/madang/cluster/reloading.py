@@ -1,0 +1,263 @@
+"""A reload that nobody notices: from one generation of an application to the next.
+
+    prepare   a child of the new generation beside each old one, not accepting; all must get ready
+    switch    the new ones accept, then the old ones cease to; both have the same sockets
+    watch     the old ones stay as they are, for a return
+    hand over connections that can move go from old to new, slot by slot
+    drain     the old ones stop gracefully
+
+What to do next is judged by `generations`. Whatever ends this early leaves the old generation
+serving: it is not touched before the switch, and the switch is undone by the same message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+
+from madang.cluster import channel, generations, policy
+from madang.cluster.application import Application, Child, Slot
+from madang.cluster.applications import Applications
+from madang.cluster.generations import Course, Newcomer, Rules, Traffic, Verdict
+from madang.cluster.operations import (
+    Condition,
+    Operation,
+    OperationFailed,
+    Procedure,
+    RolledBack,
+    until,
+)
+from madang.cluster.policy import MS, State
+from madang.cluster.procedures import Procedures
+from madang.cluster.processes import Processes
+
+
+class Reloading:
+    """Reloads by generations."""
+
+    def __init__(
+        self, applications: Applications, processes: Processes, procedures: Procedures
+    ) -> None:
+        self._applications = applications
+        self._processes = processes
+        self._procedures = procedures
+
+    def reload(
+        self, operation: Operation, application: Application, slots: list[Slot], fresh: bool
+    ) -> Procedure:
+        """Replace the children of `slots`, which is one or all of an application.
+
+        With `fresh` the code is imported anew, else they come from the same template as before.
+        """
+        if application.settings.in_place:
+            yield from self._procedures.reload_in_place(operation, application, slots)
+            return
+        stamp = operation.id if fresh or application.template is None else None
+        template = self._applications.template(application, stamp)
+        change = _Change(operation, application, slots, self._processes)
+        adopted = False
+        try:
+            for slot in slots:
+                slot.other = self._applications.make_child(slot, application, template)
+            yield from self._prepare(change)
+            change.switch()
+            yield from self._watch(change)
+            application.last_problem = ""
+            self._applications.adopt(application, template)
+            adopted = True
+            yield from self._hand_over(change)
+            yield from self._finish(change)
+        finally:
+            if change.switched and not adopted:
+                change.switch_back()
+            for spare in change.spares():
+                self._applications.dismiss(spare)
+            self._applications.leave_template(application, template)
+
+    def _prepare(self, change: _Change) -> Procedure:
+        change.operation.say(f"starting generation {change.generation()} beside the old one")
+        change.start()
+        began_ns = time.monotonic_ns()
+        verdict = generations.WAIT
+
+        def judged() -> bool:
+            nonlocal verdict
+            waited_ns = time.monotonic_ns() - began_ns
+            verdict = generations.prepared(change.newcomers(), waited_ns, change.rules)
+            return verdict.course is not Course.WAIT
+
+        yield judged
+        if verdict.course is Course.GIVE_UP:
+            reason = yield from self._give_up(change, verdict)
+            change.application.last_problem = reason
+            change.operation.say("abandoned: the old generation serves on")
+            raise OperationFailed(reason)
+        change.operation.say("every new instance is ready")
+
+    def _watch(self, change: _Change) -> Procedure:
+        change.operation.say(f"new connections go to it; watching for {change.watch_ms} ms")
+        began_ns = time.monotonic_ns()
+        old, before = change.old_traffic(), change.new_traffic()
+        verdict = generations.WAIT
+
+        def judged() -> bool:
+            nonlocal verdict
+            found = change.new_traffic()
+            new = Traffic(found.requests - before.requests, found.errors - before.errors)
+            watched_ns = time.monotonic_ns() - began_ns
+            verdict = generations.watched(change.newcomers(), old, new, watched_ns, change.rules)
+            return verdict.course is not Course.WAIT
+
+        yield judged
+        if verdict.course is Course.GIVE_UP:
+            change.switch_back()
+            change.operation.say("back to the old generation")
+            change.application.last_problem = verdict.reason
+            yield from self._move(change, [(s.other, s.child) for s in change.slots])
+            reason = yield from self._give_up(change, verdict)
+            change.application.last_problem = reason
+            raise RolledBack(reason)
+        change.operation.say("the watch time has passed")
+
+    def _give_up(self, change: _Change, verdict: Verdict) -> Generator[Condition, None, str]:
+        """End the new children and return the whole reason, their last lines included."""
+        words: list[str] = []
+        fallen = change.fallen()
+        if fallen is not None:
+            yield from self._procedures.last_words(fallen, words)
+        others = [slot.other for slot in change.slots if slot.other is not None]
+        yield from self._procedures.end_children(change.operation, others)
+        return "\n".join([verdict.reason, *words])
+
+    def _hand_over(self, change: _Change) -> Procedure:
+        pairs = [(slot.other, slot.child) for slot in change.slots]
+        yield from self._move(change, pairs)
+
+    def _move(self, change: _Change, pairs: Sequence[tuple[Child | None, Child]]) -> Procedure:
+        """Let each first of a pair give its connections to the second."""
+        moving: list[tuple[Child, Child]] = []
+        for giver, taker in pairs:
+            if giver is not None and giver.channel is not None and taker.channel is not None:
+                connect(giver, taker)
+                moving.append((giver, taker))
+        if not moving:
+            return
+        change.operation.say("moving connections")
+
+        def moved() -> bool:
+            return all(child.handed_over or child.pid is None for pair in moving for child in pair)
+
+        limit_ns = change.application.settings.hand_over_ms * MS
+        yield until(moved, limit_ns)
+        if not moved():
+            change.operation.say(f"not all have moved within {limit_ns // MS} ms: closing the rest")
+
+    def _finish(self, change: _Change) -> Procedure:
+        old = [slot.other for slot in change.slots if slot.other is not None]
+        yield from self._procedures.end_children(change.operation, old)
+
+
+class _Change:
+    """The slots of one reload and which generation is where."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        application: Application,
+        slots: list[Slot],
+        processes: Processes,
+    ) -> None:
+        settings = application.settings
+        self.operation = operation
+        self.application = application
+        self.slots = slots
+        self.watch_ms = settings.watch_ms
+        self.rules = Rules(
+            settings.start_timeout_ms * MS, settings.watch_ms * MS, settings.error_rate_max
+        )
+        self._processes = processes
+        self.switched = False
+        self._deaths: dict[Child, int] = {}
+
+    def new(self) -> list[Child]:
+        """Return the children of the new generation."""
+        if self.switched:
+            return [slot.child for slot in self.slots]
+        return [slot.other for slot in self.slots if slot.other is not None]
+
+    def generation(self) -> int:
+        """Return the number of the new generation."""
+        return max(child.generation for child in self.new())
+
+    def start(self) -> None:
+        """Start the new children."""
+        for child in self.new():
+            self._deaths[child] = child.instance.restarts
+            self._processes.feed(child, policy.Start())
+
+    def newcomers(self) -> list[Newcomer]:
+        """Return what is seen of the new children."""
+        return [
+            Newcomer(
+                child.name,
+                child.state,
+                child.instance.restarts - self._deaths[child],
+                child.instance.last_exit or child.instance.cause,
+            )
+            for child in self.new()
+        ]
+
+    def fallen(self) -> Child | None:
+        """Return a new child that ended, else one that never got ready, if there is one."""
+        ended = [child for child in self._deaths if child.instance.last_exit]
+        unready = [child for child in self._deaths if child.state is not State.READY]
+        return next(iter([*ended, *unready]), None)
+
+    def old_traffic(self) -> Traffic:
+        """Return what the old children have answered."""
+        return _traffic([slot.other for slot in self.slots if slot.other is not None])
+
+    def new_traffic(self) -> Traffic:
+        """Return what the new children have answered."""
+        return _traffic([slot.child for slot in self.slots])
+
+    def switch(self) -> None:
+        """Send new connections to the new generation."""
+        self.switched = True
+        self._exchange()
+
+    def switch_back(self) -> None:
+        """Send new connections to the old generation again."""
+        self.switched = False
+        self._exchange()
+
+    def _exchange(self) -> None:
+        for slot in self.slots:
+            assert slot.other is not None
+            slot.child, slot.other = slot.other, slot.child
+            slot.child.accept(True)
+        self.application.steer()
+        for slot in self.slots:
+            if slot.other is not None:
+                slot.other.accept(False)
+
+    def spares(self) -> list[Child]:
+        """Take out and return whoever stands beside the one who serves."""
+        found = [slot.other for slot in self.slots if slot.other is not None]
+        for slot in self.slots:
+            slot.other = None
+        return found
+
+
+def connect(giver: Child, taker: Child) -> None:
+    """Give both a new pair of sockets to hand connections over."""
+    giver.handed_over = taker.handed_over = False
+    one, two = channel.pair()
+    with one, two:
+        giver.tell({"kind": "hand_over", "way": "give"}, [one.fileno()])
+        taker.tell({"kind": "hand_over", "way": "take"}, [two.fileno()])
+
+
+def _traffic(children: list[Child]) -> Traffic:
+    scores = [child.scores for child in children]
+    return Traffic(sum(s.requests for s in scores), sum(s.errors for s in scores))
