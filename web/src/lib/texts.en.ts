@@ -1,5 +1,8 @@
 /** Every word of the page, in English; `texts.ko.ts` has the same keys. */
+import { hallEn } from './texts.hall.en';
+
 export const en = {
+  ...hallEn,
   tagline: 'A market you can watch and trade, live.',
   markets: 'Markets',
   symbol: 'Symbol',

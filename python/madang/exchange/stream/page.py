@@ -21,6 +21,7 @@ from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import PAGE
 from madang.exchange.stream.page_health import PageHealth
 from madang.exchange.stream.page_market import PageMarket
+from madang.exchange.stream.page_overview import EVERYTHING, PageOverview
 from madang.hub import Connection
 
 SYMBOLS_MAX: Final = 50
@@ -58,6 +59,8 @@ class PageSession:
         if ask.action == "subscribe":
             self._subscribe(ask.symbol)
         elif ask.action == "unsubscribe":
+            if ask.symbol == EVERYTHING:
+                self._owner.overview.part(self._connection)
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
                 self._owner.market.part(ask.symbol, self._connection)
@@ -81,6 +84,9 @@ class PageSession:
             self._connection.close(CloseCode.UNAUTHORIZED, "the session is over")
 
     def _subscribe(self, symbol: str) -> None:
+        if symbol == EVERYTHING:
+            self._owner.overview.join(self._connection)
+            return
         if symbol in self._symbols:
             return
         if len(self._symbols) >= SYMBOLS_MAX:
@@ -103,10 +109,12 @@ class PageStream:
         events: AccountEventsHub,
         market: PageMarket,
         health: PageHealth,
+        overview: PageOverview,
     ) -> None:
         self.events = events
         self.market = market
         self.health = health
+        self.overview = overview
         self._authenticator = authenticator
         self._sessions: set[PageSession] = set()
 
