@@ -184,6 +184,7 @@ SEEDED: dict[tuple[str, str], Seed] = {
     },
     ("GET", "/v2/positions/{symbol_or_asset_id}"): lambda _: SYMBOL,
     ("DELETE", "/v2/positions"): lambda _: {"query": {"cancel_orders": "True"}},
+    ("GET", "/web/bars"): lambda _: {"query": {"symbol": "AAPL", "timeframe": "5Min", "limit": 3}},
     ("DELETE", "/v2/positions/{symbol_or_asset_id}"): lambda _: {**SYMBOL, "query": {"qty": "1"}},
     ("GET", "/v2/assets/{symbol_or_asset_id}"): lambda _: SYMBOL,
     ("GET", "/v2/account/activities/{activity_type}"): lambda _: {
