@@ -81,8 +81,7 @@ export function accountPath(section: Section): string {
 /** Where to go after signing in: `next` of the query, only ever a page of ours. */
 export function nextPath(query: string): string {
   const next = new URLSearchParams(query).get('next') ?? '';
-  const safe = /^\/(?![/\\])/.test(next) && toPage(next).name !== 'missing';
-  return safe ? next : '/account';
+  return toPage(next).name === 'missing' ? '/account' : next;
 }
 
 export const router = new Router();
