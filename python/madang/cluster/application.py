@@ -55,7 +55,8 @@ class Child:
     cpu_ticks: int = 0
     cpu_percent: float = 0.0
     rss: int = 0
-    handed_over: bool = False
+    handing_over: int = 0
+    """How many movements of connections it has not reported as done."""
     reason: str = ""
     """Why a generation change is to end this child, said in its last exit."""
 
@@ -204,7 +205,9 @@ class Application:
     def live(self) -> frozenset[int]:
         """Return the slots that can be given new connections."""
         return frozenset(
-            slot.index for slot in self.slots if slot.child.instance.state is State.READY
+            slot.index
+            for slot in self.slots
+            if slot.child.instance.state is State.READY and slot.child.accepting
         )
 
     def steer(self) -> None:

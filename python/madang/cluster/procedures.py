@@ -12,6 +12,7 @@ from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.applications import AT_REST, Applications
 from madang.cluster.errors import PortTaken
+from madang.cluster.moving import move
 from madang.cluster.operations import (
     Operation,
     OperationFailed,
@@ -44,6 +45,7 @@ class Procedures:
         yield lambda: all(slot.child.state is not State.STOPPING for slot in slots)
         for slot in slots:
             slot.child.template = application.template
+            slot.child.accept(True)
             if slot.child.state in AT_REST:
                 self._processes.feed(slot.child, policy.Start())
         operation.say(f"starting {_names(slots)}")
@@ -122,6 +124,13 @@ class Procedures:
         self, operation: Operation, application: Application, surplus: list[Slot]
     ) -> Procedure:
         children = [child for slot in surplus for child in slot.children()]
+        for child in children:
+            child.accept(False)
+        application.steer()
+        heirs = [application.slots[index].child for index in sorted(application.live())]
+        if heirs:
+            pairs = [(c, heirs[number % len(heirs)]) for number, c in enumerate(children)]
+            yield from move(operation, pairs, application.settings.hand_over_ms)
         yield from self.end_children(operation, children)
         if application.ports:
             application.steer()  # the neighbours accept what was queued meanwhile
