@@ -31,7 +31,7 @@ run: setup ## build everything and start the demo: market, pages, simulated trad
 setup: $(STAMPS)/package $(STAMPS)/engine $(PAGES) ## virtual environment, package, compiled engine, pages
 
 test: setup $(STAMPS)/test-needs ## everything that must hold: lint, unit to end-to-end, pages
-	bash scripts/debian_needs.sh chromium fonts-noto-cjk
+	bash scripts/debian_needs.sh chromium curl fonts-noto-cjk haproxy nginx
 	$(MAKE) lint
 	$(MAKE) page-test
 	$(BIN)/python -m pytest
@@ -55,6 +55,7 @@ soak: setup $(STAMPS)/test-needs ## the long runs: millions of commands, a hundr
 	$(BIN)/python -m pytest tests/soak --timeout=0
 
 bench: setup $(STAMPS)/test-needs ## every benchmark beside its peers, rendered to bench/REPORT.md
+	bash scripts/debian_needs.sh wrk
 	$(BIN)/python -m bench.report
 
 dist: $(STAMPS)/package $(PAGES) ## wheels in dist/: madang with its pages, madang-core

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bench.harness import ROOT, say
 
-BENCHMARKS = ("engine", "orders", "ws_orders", "venue", "recovery", "bus", "fanout")
+BENCHMARKS = ("engine", "orders", "ws_orders", "venue", "recovery", "bus", "fanout", "http")
 TIMEOUT_S = 1_800
 REPORT = ROOT / "bench" / "REPORT.md"
 

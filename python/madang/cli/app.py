@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from madang.cli.settings import Settings
+from madang.cluster.agent import AGENT_PORT, HEALTH_PORT
 from madang.cluster.settings import (
     ApplicationSettings,
     ClusterSettings,
@@ -43,6 +44,7 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
         _application("feed", replica, REPLICA_NICE),
         _workers(settings),
     ]
+    applications += _agent(settings)
     if demo:
         applications.append(_traders(settings))
     return ClusterSettings(
@@ -77,6 +79,23 @@ def _workers(settings: Settings) -> ApplicationSettings:
         },
         preload=PRELOAD,
     )
+
+
+def _agent(settings: Settings) -> list[ApplicationSettings]:
+    """Return the process that tells balancers about this machine, where a port is set for it."""
+    balancer, host = settings.balancer, settings.listen.host
+    wanted = {AGENT_PORT: balancer.agent_port, HEALTH_PORT: balancer.health_port}
+    ports = tuple(PortSettings(name, host, port) for name, port in wanted.items() if port)
+    if not ports:
+        return []
+    agent = ApplicationSettings(
+        name="agent",
+        target="madang.cluster.agent:main",
+        ports=ports,
+        options={"applications": ["worker"]},
+        preload=PRELOAD,
+    )
+    return [agent]
 
 
 def _traders(settings: Settings) -> ApplicationSettings:

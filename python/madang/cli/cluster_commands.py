@@ -49,16 +49,24 @@ def stop(
 
 
 def find_runtime_dir(state: str | None) -> Path:
-    """Return the folder of the control socket: that of `state`, else of the settings here.
+    """Return the folder of the control socket of the state folder that is meant."""
+    from madang.cli.settings import runtime_dir
+
+    return runtime_dir(find_state_dir(state))
+
+
+def find_state_dir(state: str | None) -> Path:
+    """Return the state folder that is meant: `state`, else that of the settings here.
 
     Where these have no running cluster but the demo has, it is the demo that is meant.
     """
     from madang.cli.settings import FILE, load, runtime_dir
 
     path = Path(FILE) if Path(FILE).exists() else None
-    found = load(path, os.environ, {"cluster": {"state_dir": state}}).runtime_dir
-    demo = runtime_dir(Path(DEMO_STATE).absolute())
-    if state is None and not (found / SOCKET_NAME).exists() and (demo / SOCKET_NAME).exists():
+    found = load(path, os.environ, {"cluster": {"state_dir": state}}).state_dir
+    demo = Path(DEMO_STATE).absolute()
+    runs = (runtime_dir(found) / SOCKET_NAME).exists()
+    if state is None and not runs and (runtime_dir(demo) / SOCKET_NAME).exists():
         return demo
     return found
 

@@ -28,6 +28,10 @@ port = 8000
 # tls_cert = "cert.pem"
 # tls_key = "key.pem"
 
+# [balancer]                  # for `madang balancer nginx | haproxy | alb | nlb`
+# nodes = ["10.0.0.1:8000", "10.0.0.2:8000"]
+# server_name = "market.example.com"
+
 [venue]
 # engine = "rust"            # refuse to start without the compiled engine
 # timezone = "America/New_York"

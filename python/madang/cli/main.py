@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands
+from madang.cli import cluster_commands, log_commands
 from madang.core.errors import MadangError
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
-QUICK_COMMANDS = ("ls", "stop")
-"""These know the control socket alone, so the market's commands are not imported for them."""
+QUICK_COMMANDS = ("ls", "stop", "logs", "flush")
+"""These know the control socket or the logs alone: the market is not imported for them."""
 
 app = typer.Typer(
     name="madang",
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 app.command()(cluster_commands.ls)
 app.command()(cluster_commands.stop)
+app.command("logs")(log_commands.show)
+app.command()(log_commands.flush)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file; madang.toml if it is here.")
@@ -103,11 +105,12 @@ def _workers(text: str | None) -> int | str | None:
 
 def add_market_commands() -> None:
     """Add the commands that speak with the venue."""
-    from madang.cli import account_commands, ledger_commands, venue_commands
+    from madang.cli import account_commands, balancer_commands, ledger_commands, venue_commands
 
     app.add_typer(venue_commands.app, name="venue")
     app.add_typer(account_commands.app, name="account")
     app.add_typer(ledger_commands.app, name="ledger")
+    app.add_typer(balancer_commands.app, name="balancer")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from madang.cluster.balancers.settings import BalancerSettings
 from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True):
     edge: EdgeSettings
     venue: VenueSettings
     ledger: LedgerSettings
+    balancer: BalancerSettings
 
     @property
     def state_dir(self) -> Path:
@@ -80,7 +82,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "balancer")
 
 
 def load(
@@ -110,6 +112,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         edge=decode_section(EdgeSettings, edge, source, "edge"),
         venue=decode_section(VenueSettings, section["venue"], source, "venue"),
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
+        balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
     )
 
 

@@ -1,19 +1,24 @@
 """Bytes of many writers to prefixed lines in size-limited files; what does not fit is counted.
 
 A stream's bytes become whole lines, `<time> <name> | <line>`, so that writers never mix within a
-line; a line longer than LINE_BYTES_MAX is cut in pieces. A file that cannot be written (a full
-disk) drops the lines with a count, and says how many once writing works again.
+line; a line longer than LINE_BYTES_MAX is cut in pieces. A file is of one day (UTC) and of a
+limited size. One that cannot be written (a full disk) drops the lines with a count, and says how
+many once writing works again.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 LINE_BYTES_MAX = 64 * 1024
 TAIL_LINES = 20
 TAIL_LINE_CHARACTERS = 500
+DAY_CHARACTERS = len("2026-01-31")
+DAY_S = 86_400
 
 
 class LineStream:
@@ -50,15 +55,27 @@ class LineStream:
         return prefix + lines.replace(b"\n", b"\n" + prefix) + b"\n"
 
 
-class RotatingFile:
-    """`path`, `path.1` … `path.<files - 1>`, each at most `limit` bytes and one write."""
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """When a file is full, how many there are with it, and after how many days the old ones go."""
 
-    def __init__(self, path: Path, limit: int, files: int) -> None:
+    file_bytes: int
+    files: int
+    days: int
+
+
+class RotatingFile:
+    """`path`, `path.1` … `path.<files - 1>`, each of one day and at most its limit and one write.
+
+    `stamp` is the time in ISO 8601, UTC; whoever empties the file from outside is noticed.
+    """
+
+    def __init__(self, path: Path, limits: FileLimits) -> None:
         self._path = path
-        self._limit = limit
-        self._files = files
+        self._limits = limits
         self._descriptor: int | None = None
         self._size = 0
+        self._day = ""
         self.dropped_lines = 0
         self._reported = 0
 
@@ -68,10 +85,10 @@ class RotatingFile:
         if missing:
             lines = f"{stamp} madang | {missing} lines were dropped\n".encode() + lines
         try:
-            descriptor = self._open()
-            if self._size + len(lines) > self._limit and self._size:
-                self._rotate()
-                descriptor = self._open()
+            descriptor = self._open(stamp)
+            if self._is_over(len(lines), stamp):
+                self._rotate(stamp)
+                descriptor = self._open(stamp)
             self._append(descriptor, lines)
         except OSError:
             self.dropped_lines += lines.count(b"\n") - (1 if missing else 0)
@@ -85,12 +102,22 @@ class RotatingFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _open(self) -> int:
+    def _open(self, stamp: str) -> int:
         if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
             self._size = os.fstat(self._descriptor).st_size
+            first = os.pread(self._descriptor, DAY_CHARACTERS, 0) if self._size else b""
+            self._day = first.decode(errors="replace") or stamp[:DAY_CHARACTERS]
         return self._descriptor
+
+    def _is_over(self, more: int, stamp: str) -> bool:
+        if self._size + more > self._limits.file_bytes and self._descriptor is not None:
+            self._size = os.fstat(self._descriptor).st_size
+        if not self._size:
+            self._day = stamp[:DAY_CHARACTERS]
+            return False
+        return self._size + more > self._limits.file_bytes or stamp[:DAY_CHARACTERS] > self._day
 
     def _append(self, descriptor: int, lines: bytes) -> None:
         view = memoryview(lines)
@@ -99,12 +126,17 @@ class RotatingFile:
             self._size += written
             view = view[written:]
 
-    def _rotate(self) -> None:
+    def _rotate(self, stamp: str) -> None:
         self.close()
         self._size = 0
-        for number in range(self._files - 1, 0, -1):
+        oldest_s = datetime.fromisoformat(stamp).timestamp() - self._limits.days * DAY_S
+        for number in range(self._limits.files - 1, 0, -1):
             older = self._numbered(number - 1)
-            if older.exists():
+            if not older.exists():
+                continue
+            if number > 1 and older.stat().st_mtime < oldest_s:
+                older.unlink()
+            else:
                 older.replace(self._numbered(number))
 
     def _numbered(self, number: int) -> Path:

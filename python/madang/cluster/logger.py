@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from madang.cluster import channel, linux
-from madang.cluster.lines import LineStream, RotatingFile
+from madang.cluster.lines import FileLimits, LineStream, RotatingFile
 from madang.cluster.records import end_leftovers
 
 CHANNEL_DESCRIPTOR = 3
@@ -82,7 +82,9 @@ class Logger:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._runtime_dir = Path(str(options["runtime_dir"]))
         self._supervisor = int(str(options["supervisor"]))
-        self._limits = (int(str(options["file_bytes"])), int(str(options["files"])))
+        self._limits = FileLimits(
+            *(int(str(options[name])) for name in ("file_bytes", "files", "days"))
+        )
         self._streams: dict[str, tuple[int, LineStream, RotatingFile]] = {}
         self._files: dict[str, RotatingFile] = {}
         self._finishing = False
@@ -137,7 +139,7 @@ class Logger:
             self._end(key)
         if file_name not in self._files:
             path = self._folder / f"{file_name}.log"
-            self._files[file_name] = RotatingFile(path, *self._limits)
+            self._files[file_name] = RotatingFile(path, self._limits)
         self._streams[key] = (descriptor, lines, self._files[file_name])
         os.set_blocking(descriptor, False)
         self._selector.register(descriptor, selectors.EVENT_READ, lambda: self._read(key))

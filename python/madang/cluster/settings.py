@@ -156,10 +156,14 @@ class WatchdogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Output of the children: `file_bytes` a file, `files` kept; `terminal` copies it to stderr."""
+    """Output of the children: a file a day of at most `file_bytes`, `files` kept for `days`.
+
+    `terminal` copies it to standard error.
+    """
 
     file_bytes: int = 10 * 1024 * 1024
-    files: int = 5
+    files: int = 10
+    days: int = 30
     terminal: bool = True
 
 

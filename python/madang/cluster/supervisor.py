@@ -68,6 +68,7 @@ class Supervisor:
             "supervisor": os.getpid(),
             "file_bytes": settings.log.file_bytes,
             "files": settings.log.files,
+            "days": settings.log.days,
             "terminal": settings.log.terminal,
         }
         self._logger = LoggerHost(self._loop, options)

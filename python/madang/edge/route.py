@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from madang.cluster.node import NodeState
 from madang.edge.pages import Pages
 from madang.edge.request import Principal, Request, Role
 from madang.edge.response import Response
@@ -78,6 +79,11 @@ def always_ready() -> bool:
     return True
 
 
+def always_wanted() -> NodeState:
+    """Tell that balancers may send everything."""
+    return NodeState.READY
+
+
 @dataclass(slots=True)
 class Application:
     """What one worker serves."""
@@ -91,3 +97,4 @@ class Application:
     description: str = ""
     metrics: Callable[[], Iterable[Metric]] | None = None
     ready: Callable[[], bool] = always_ready
+    node: Callable[[], NodeState] = always_wanted

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from madang.edge.dispatch import Dispatcher
 from madang.edge.http_protocol import HttpProtocol
+from madang.edge.proxy_front import ProxyFront
 from madang.edge.response import http_date
 from madang.edge.route import Application
 from madang.edge.settings import EdgeSettings
@@ -63,7 +64,7 @@ class Server:
             False
         )  # uvloop accepts until EAGAIN: a blocking socket would stop the loop
         listener = await loop.create_server(
-            lambda: HttpProtocol(self._state),
+            self._protocol,
             sock=sock,
             backlog=BACKLOG,
             ssl=context,
@@ -75,6 +76,12 @@ class Server:
             listener.close()
         else:
             self._listeners[number] = listener
+
+    def _protocol(self) -> asyncio.Protocol:
+        state = self._state
+        if self.settings.proxy_protocol:
+            return ProxyFront(state, lambda: HttpProtocol(state))
+        return HttpProtocol(state)
 
     def add_socket(self, sock: socket.socket) -> None:
         """Accept on one more bound socket, soon."""

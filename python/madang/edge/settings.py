@@ -32,6 +32,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_websockets_per_s: int = 500  # pace of closing at a drain
     sweep_interval_ms: int = 250  # how late a time-out may be noticed
     trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False  # every connection begins with a PROXY header of a trusted proxy
     allowed_origins: tuple[str, ...] = ()
     csrf_cookie: str = "madang_csrf"
     tls_cert: str = ""
@@ -42,9 +43,13 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, int) and value <= 0:
+            if type(value) is int and value <= 0:
                 raise ValueError(f"{name} must be positive")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key go together")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol needs trusted_proxies: who may say an address")
+        if self.proxy_protocol and self.tls_cert:
+            raise ValueError("proxy_protocol and tls_cert exclude each other: end TLS in front")
         for network in self.trusted_proxies:
             ipaddress.ip_network(network, strict=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from madang.cluster.node import NodeState
 from madang.edge.docs import DOCS_POLICY, render_docs
 from madang.edge.errors import ApiError
 from madang.edge.openapi import build_openapi
@@ -32,9 +33,10 @@ def system_routes(
     """Return the edge's own routes for an application."""
 
     def healthz(_: Request) -> Response:
-        if state_of().draining:
+        node = application.node()
+        if state_of().draining or node is NodeState.DRAIN:
             raise ApiError(404, "draining")
-        if not application.ready():
+        if not application.ready() or node is NodeState.MAINTENANCE:
             raise ApiError(503, "not ready")
         return json_response(Health("ok"))
 

@@ -17,6 +17,7 @@ import msgspec
 
 import madang
 from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.cluster.node import NodeWatch
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
 from madang.core.settings import decode_section
@@ -93,6 +94,7 @@ class Worker:
         self.configurations = Configurations(bus, store)
         self._settings = settings
         self._bus = bus
+        self._node = NodeWatch(state_dir)
         secret = load_secret(state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
@@ -145,6 +147,7 @@ class Worker:
             version=madang.__version__,
             description="A stock market that speaks the Alpaca Trading API v2.",
             metrics=self._metrics,
+            node=lambda: self._node.wish().state,
         )
 
     def check_sessions(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madang.cluster.lines import LINE_BYTES_MAX, TAIL_LINES, LineStream, RotatingFile
+from madang.cluster.lines import LINE_BYTES_MAX, TAIL_LINES, FileLimits, LineStream, RotatingFile
 
+DAY = "2026-11-22T10:00:00.000Z"
 texts = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
 
@@ -39,9 +42,9 @@ def test_a_line_longer_than_the_limit_is_cut_instead_of_kept() -> None:
 
 
 def test_files_rotate_and_the_oldest_goes(tmp_path: Path) -> None:
-    file = RotatingFile(tmp_path / "a.log", 10, 3)
+    file = RotatingFile(tmp_path / "a.log", FileLimits(10, 3, 30))
     for line in (b"1111111\n", b"2222222\n", b"3333333\n", b"4444444\n"):
-        file.write(line, "T")
+        file.write(line, DAY)
     file.close()
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert found == {"a.log": b"4444444\n", "a.log.1": b"3333333\n", "a.log.2": b"2222222\n"}
@@ -49,22 +52,50 @@ def test_files_rotate_and_the_oldest_goes(tmp_path: Path) -> None:
 
 def test_an_existing_file_is_continued_and_its_size_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
-    path.write_bytes(b"12345678\n")
-    file = RotatingFile(path, 10, 2)
-    file.write(b"a\n", "T")
+    path.write_bytes(b"2026-11-2\n")
+    file = RotatingFile(path, FileLimits(10, 2, 30))
+    file.write(b"a\n", DAY)
     file.close()
     assert path.read_bytes() == b"a\n"
-    assert (tmp_path / "a.log.1").read_bytes() == b"12345678\n"
+    assert (tmp_path / "a.log.1").read_bytes() == b"2026-11-2\n"
 
 
 def test_a_full_disk_drops_with_a_count_and_says_so_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.symlink_to("/dev/full")
-    file = RotatingFile(path, 1_000, 2)
-    file.write(b"one\ntwo\n", "T")
-    file.write(b"three\n", "T")
+    file = RotatingFile(path, FileLimits(1_000, 2, 30))
+    file.write(b"one\ntwo\n", DAY)
+    file.write(b"three\n", DAY)
     assert file.dropped_lines == 3
     path.unlink()
-    file.write(b"four\n", "T")
+    file.write(b"four\n", DAY)
     file.close()
-    assert path.read_bytes() == b"T madang | 3 lines were dropped\nfour\n"
+    assert path.read_bytes() == DAY.encode() + b" madang | 3 lines were dropped\nfour\n"
+
+
+def test_a_file_is_of_one_day_and_the_old_ones_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = RotatingFile(path, FileLimits(1_000, 9, 2))
+    days = ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-25"]
+    for day in days:
+        stamp = f"{day}T00:00:01.000Z"
+        file.write(f"{stamp} w | x\n".encode(), stamp)
+        at = datetime.fromisoformat(stamp).timestamp()
+        os.utime(path, (at, at))
+    file.close()
+    again = RotatingFile(path, FileLimits(1_000, 9, 2))  # a new logger knows the file's day
+    again.write(b"2026-11-25 y\n", "2026-11-25T09:00:00.000Z")
+    again.write(b"2026-11-26 z\n", "2026-11-26T09:00:00.000Z")
+    again.close()
+    found = {p.name: p.read_text()[:10] for p in tmp_path.iterdir()}
+    assert found == {"a.log": "2026-11-26", "a.log.1": "2026-11-25"}
+
+
+def test_a_file_emptied_from_outside_is_not_rotated_early(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = RotatingFile(path, FileLimits(10, 3, 30))
+    file.write(b"1111111\n", DAY)
+    os.truncate(path, 0)
+    file.write(b"2222222\n", DAY)
+    file.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.log"]

@@ -1,0 +1,95 @@
+"""The role that runs an ASGI application in the cluster: import, lifespan, serve, drain, end.
+
+Options are those of `AsgiSettings`. A process that cannot start ends with the reason as the last
+line of its output and in its status; it never says that it is ready.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from madang.cluster.process import Process
+from madang.core import log
+from madang.core.errors import MadangError
+from madang.core.settings import decode_section
+from madang.edge.asgi.lifespan import Lifespan
+from madang.edge.asgi.loading import load
+from madang.edge.asgi.scores import scores_of
+from madang.edge.asgi.server import AsgiServer
+from madang.edge.asgi.settings import AsgiSettings
+
+REASON_CHARACTERS_MAX = 400
+
+
+class _Switched(Protocol):
+    """A process that can be told to leave its own sockets, and to come back to them."""
+
+    def on_accepting(self, handler: Callable[[bool], None]) -> None:
+        """Call `handler(False)` when another generation serves them, True at a roll-back."""
+        ...
+
+
+async def main(process: Process) -> None:
+    """Serve until the process is asked to stop."""
+    try:
+        settings = decode_section(AsgiSettings, _options(process), process.name, "options")
+        application = load(settings.target, settings.directory, settings.factory)
+        lifespan = Lifespan(application, settings)
+        await lifespan.startup()
+    except MadangError as error:
+        raise _refuse(process, error.message) from None
+    except Exception as error:  # noqa: BLE001 - the user's import
+        log.get("asgi").exception("the application could not be loaded")
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise _refuse(process, f"{type(error).__name__}: {first}") from None
+    server = AsgiServer(application, settings, lifespan.state, scores_of(process))
+    server.start()
+    own = [group[0] for group in process.sockets.values()]
+    _follow(process, server, own)
+    if getattr(process, "accepting", True):  # else another generation serves them still
+        for sock in own:
+            await server.listen(sock)
+    gc.collect()
+    gc.freeze()  # what was imported is never looked at again
+    process.status(f"serves {settings.target}")
+    process.ready()
+    await process.wait_stop()
+    process.status("draining")
+    await server.drain()
+    await server.close()
+    await lifespan.shutdown()
+
+
+def _options(process: Process) -> dict[str, object]:
+    """Return the options; an entry of kind "asgi" has its target in `app`."""
+    options = dict(process.options)
+    if "target" not in options and "app" in options:
+        options["target"] = options.pop("app")
+    return options
+
+
+def _refuse(process: Process, reason: str) -> SystemExit:
+    lines = reason.strip().splitlines() or [reason]
+    text = f"the application did not start: {lines[-1][:REASON_CHARACTERS_MAX]}"
+    process.status(text)
+    return SystemExit(text if len(lines) == 1 else f"{reason.strip()}\n{text}")
+
+
+def _follow(process: Process, server: AsgiServer, own: list[socket.socket]) -> None:
+    """Take neighbours' sockets as they come, and leave our own where another generation serves."""
+    process.on_socket(
+        lambda _, sock: server.add_socket(sock), lambda _, sock: server.remove_socket(sock)
+    )
+
+    def accept(again: bool) -> None:
+        for sock in own:
+            if again:
+                server.add_socket(sock)
+            else:
+                server.remove_socket(sock)
+
+    if hasattr(process, "on_accepting"):
+        cast("_Switched", cast("Any", process)).on_accepting(accept)

@@ -1,0 +1,115 @@
+"""What all connections of one ASGI process share: settings, limits in use, counts, the clock.
+
+`now_s` and the lines of `defaults` move with the server's sweep, so that a request costs no clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextvars import Context
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from madang.core import log
+from madang.edge.asgi.loading import AsgiApplication
+from madang.edge.asgi.scores import Scores
+from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.asgi.stepper import Stepper
+from madang.edge.guard import Proxies
+
+
+class Swept(Protocol):
+    """A connection with a deadline."""
+
+    deadline_s: float
+    is_websocket: bool
+
+    def on_deadline(self, now_s: float) -> None:
+        """Act on a deadline that has passed, and set the next."""
+        ...
+
+    def on_drain(self) -> None:
+        """Finish what is under way and end."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
+
+
+class AsgiState:
+    """Shared by every connection of one process; owned by its event loop."""
+
+    def __init__(
+        self, application: AsgiApplication, settings: AsgiSettings, context: Context, scores: Scores
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.stepper = Stepper(self.loop, context)
+        self.scores = scores
+        self.app_state: dict[str, Any] = {}
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.reads_forwarded = bool(settings.trusted_proxies)
+        self.log = log.get("asgi")
+        self.access = log.get("access") if settings.access_log else None
+        self.idle_s = settings.idle_timeout_ms / 1000
+        self.root_path = settings.root_path
+        self.root_path_raw = settings.root_path.encode()
+        self.now_s = 0.0
+        self.date = b""
+        self.defaults = (b"", b"server: madang\r\n" if settings.server_header else b"")
+        self.draining = False
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.protocols: set[Swept] = set()
+        self.addresses: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.requests = 0
+        self.errors = 0
+        self.websockets = 0
+
+    def tick(self, wall_s: float) -> None:
+        """Move the coarse clock, and show the counts."""
+        self.now_s = self.loop.time()
+        date = f"date: {formatdate(wall_s, usegmt=True)}\r\n".encode()
+        self.defaults = (date, self.defaults[1])
+        self.show()
+
+    def show(self) -> None:
+        """Write the counts to the scoreboard."""
+        scores = self.scores
+        scores.connections = len(self.protocols)
+        scores.websockets = self.websockets
+        scores.requests = self.requests
+        scores.errors = self.errors
+        scores.in_flight = len(self.tasks) - self.websockets if self.tasks else 0
+
+    def enter(self, protocol: Swept) -> None:
+        """Take a connection up; how many there are is shown at once, for who shares them out."""
+        self.protocols.add(protocol)
+        self.scores.connections = len(self.protocols)
+
+    def forget(self, protocol: Swept) -> None:
+        """Let a connection go."""
+        self.protocols.discard(protocol)
+        self.scores.connections = len(self.protocols)
+
+    def admit(self, address: str) -> bool:
+        """Count a new connection in, or refuse it."""
+        settings = self.settings
+        if len(self.protocols) >= settings.connections_max:
+            self.counts["refused_connections_max"] += 1
+            return False
+        limit = settings.connections_per_address_max
+        if self.addresses[address] >= limit and not self.proxies.trusts(address):
+            self.counts["refused_connections_per_address_max"] += 1
+            return False
+        self.addresses[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count an admitted connection out."""
+        self.addresses[address] -= 1
+        if self.addresses[address] <= 0:
+            del self.addresses[address]
