@@ -85,7 +85,8 @@ class Procedures:
         """Stop gracefully; a whole application stops listening once it has stopped."""
         whole = len(slots) == len(application.slots)
         application.stopping = whole
-        yield from self.end_children(operation, [c for slot in slots for c in slot.children()])
+        children = [child for slot in slots for child in slot.children()]
+        yield from self.end_children(operation, application.children() if whole else children)
         if whole:
             application.close_ports()
 
@@ -153,6 +154,7 @@ class Procedures:
         """Stop and start one slot after the other, from code that is imported anew."""
         yield from self._open(application)
         template = self._applications.template(application, operation.id)
+        application.begin_generation()
         try:
             for slot in slots:
                 yield from self.end_children(operation, list(slot.children()))
@@ -169,6 +171,7 @@ class Procedures:
     ) -> Procedure:
         """Restart what must not run twice at once; what does not come back comes back as it was."""
         template = self._applications.template(application, operation.id)
+        application.begin_generation()
         try:
             for slot in slots:
                 yield from self.end_children(operation, list(slot.children()))

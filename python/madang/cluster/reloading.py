@@ -56,6 +56,7 @@ class Reloading:
         template = self._applications.template(application, stamp)
         change = _Change(operation, application, slots, self._processes)
         adopted = False
+        application.begin_generation()
         try:
             for slot in slots:
                 slot.other = self._applications.make_child(slot, application, template)
