@@ -1,8 +1,9 @@
 """One message to many WebSocket clients, beside `ws` and Socket.IO: the server's CPU per delivery.
 
 Method: 100-byte messages, published inside the server at even distances; 200 clients at 1,000/s,
-then 2,000 clients at 50/s (`sparse`), then 5,000 that are told nothing (`idle`: growth of resident
-memory). CPU is that of all processes of the server, user and system, from /proc over the window.
+then 2,000 clients at 50/s (`sparse`), then 5,000 (2,000 with --quick) that are told nothing
+(`idle`: growth of resident memory). CPU is that of all processes of the server, user and system,
+from /proc over the window.
 Clients are raw sockets that read each 5 ms; four others read at once and say how long after its due
 time each message came (`added_latency`). Madang and `ws` are one process, Socket.IO two workers
 with its cluster adapter; Centrifugo takes its messages by its HTTP API from a process that is not
@@ -32,10 +33,11 @@ BUILD_TIMEOUT_S = 600
 SAMPLED = 4
 SETTLE_S = 0.5
 IDLE_CLIENTS = 5_000
+IDLE_CLIENTS_QUICK = 2_000
 READ_PAUSE_MS = 5
 LATE_S = 5.0
 """How long after the last message was due a busy machine may take."""
-QUICK_S = 2.0
+QUICK_S = 1.0
 FULL_S = 10.0
 COMPLETE = 0.98
 
@@ -186,18 +188,18 @@ def measure(contender: Contender, load: Load, seconds: float) -> tuple[float, fl
     return used_s * 1e6 / (messages + more), percentile(latencies, 0.99) / 1_000
 
 
-def idle_bytes(contender: Contender) -> float:
+def idle_bytes(contender: Contender, clients: int) -> float:
     """Return the growth of resident memory per connection."""
     with serving(contender) as server:
         before = server.resident_bytes()
-        readers = Readers(contender, server.port, IDLE_CLIENTS, measured=False)
+        readers = Readers(contender, server.port, clients, measured=False)
         time.sleep(SETTLE_S)
         grown = server.resident_bytes() - before
         readers.end()
-    return grown / IDLE_CLIENTS
+    return grown / clients
 
 
-def metrics(contender: Contender, seconds: float) -> dict[str, float]:
+def metrics(contender: Contender, seconds: float, idle_clients: int) -> dict[str, float]:
     """Measure one server."""
     say(contender.name)
     dense, p99_ms = measure(contender, DENSE, seconds)
@@ -207,7 +209,7 @@ def metrics(contender: Contender, seconds: float) -> dict[str, float]:
         "cpu_us_per_delivery_sparse": round(sparse, 3),
         "added_latency_p99_ms": round(p99_ms, 2),
         "added_latency_p99_ms_sparse": round(sparse_p99_ms, 2),
-        "bytes_per_idle_connection": round(idle_bytes(contender)),
+        "bytes_per_idle_connection": round(idle_bytes(contender, idle_clients)),
     }
 
 
@@ -220,10 +222,12 @@ def install() -> None:
         run(["npm", "install", "--no-fund", "--no-audit", "--silent", *NPM], cwd=folder)
 
 
-def centrifugo() -> Path:
-    """Return the server, built through the Go proxy the first time; raises PeerMissing."""
+def centrifugo(*, quick: bool) -> Path:
+    """Return the server, built through the Go proxy by the first full run; raises PeerMissing."""
     folder = CACHE / "centrifugo"
     binary = folder / "centrifugo"
+    if not binary.exists() and quick:
+        raise PeerMissing("centrifugo is built by a run without --quick")
     if not binary.exists():
         source = folder / "src"
         source.mkdir(parents=True, exist_ok=True)
@@ -242,24 +246,30 @@ def main() -> None:
     """Measure ours and each peer."""
     chosen = options(__doc__.splitlines()[0])
     seconds = QUICK_S if chosen.quick else FULL_S
+    idle_clients = IDLE_CLIENTS_QUICK if chosen.quick else IDLE_CLIENTS
     report = Report("fanout")
     ours = Contender("madang", "raw", [sys.executable, str(PEERS / "fanout_madang.py")])
-    report.ours = metrics(ours, seconds)
+    report.ours = metrics(ours, seconds, idle_clients)
     try:
         install()
         for name, kind in (("ws", "raw"), ("socketio", "socketio")):
             command = ["node", str(PEERS / f"fanout_{name}.js")]
-            report.peers[name] = metrics(Contender(name, kind, command), seconds)
+            report.peers[name] = metrics(Contender(name, kind, command), seconds, idle_clients)
     except PeerMissing as missing:
         report.conditions["npm peers missing"] = str(missing)
     try:
-        command = [sys.executable, str(PEERS / "fanout_centrifugo.py"), str(centrifugo())]
+        command = [
+            sys.executable,
+            str(PEERS / "fanout_centrifugo.py"),
+            str(centrifugo(quick=chosen.quick)),
+        ]
         peer = Contender("centrifugo", "centrifugo", command, beneath=True)
-        report.peers["centrifugo"] = metrics(peer, seconds)
+        report.peers["centrifugo"] = metrics(peer, seconds, idle_clients)
     except PeerMissing as missing:
         report.conditions["centrifugo missing"] = str(missing)
     report.conditions["seconds"] = seconds
-    report.conditions["our flush window"] = "10 ms"
+    report.conditions["our flush window"] = "9 ms"
+    report.conditions["idle_clients"] = idle_clients
     report.conditions["latencies"] = "readers and servers share the cores"
     report.print(chosen)
 

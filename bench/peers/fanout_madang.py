@@ -17,7 +17,7 @@ from madang.edge import Application, EdgeSettings, Request, Role, Server, WebSoc
 from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
 from madang.hub.history import Encoder
 
-WINDOW_MS = 10
+WINDOW_MS = 9
 HISTORY = 1_000
 
 

@@ -65,6 +65,20 @@ def a_name_is_no_path(factory: Factory) -> None:
             factory().acquire(name)
 
 
+def a_note_reaches_the_next_holder_and_nobody_after(factory: Factory) -> None:
+    note = bytes(range(256)) * 5000
+    held = factory().acquire("venue")
+    assert held.note == b""
+    held.release(note)
+    second = factory().acquire("venue")
+    assert second.note == note
+    second.release()
+    third = factory().acquire("venue")
+    assert third.note == b""
+    third.release(b"short")
+    assert factory().acquire("venue").note == b"short"
+
+
 SCENARIOS: list[Callable[[Factory], None]] = [
     the_first_epoch_is_one_and_each_next_is_greater,
     a_held_lease_is_taken_for_everybody_else,
@@ -72,4 +86,5 @@ SCENARIOS: list[Callable[[Factory], None]] = [
     a_second_release_frees_nothing_that_others_hold,
     names_are_independent,
     a_name_is_no_path,
+    a_note_reaches_the_next_holder_and_nobody_after,
 ]

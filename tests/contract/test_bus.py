@@ -10,7 +10,8 @@ import pytest
 import uvloop
 
 from madang.bus import Bus, BusLimits, BusSettings, memory_bus_hub, open_unix_bus
-from madang.bus.node import Node
+from madang.bus.lanes import Lanes
+from tests.contract import lanes_contract, work_contract
 from tests.contract.bus_contract import LIMITS, SCENARIOS, Ground, Scenario
 
 
@@ -19,7 +20,7 @@ class _Ground:
         self._opened: list[Bus] = []
 
     async def crash(self, bus: Bus) -> None:
-        assert isinstance(bus, Node)
+        assert isinstance(bus, Lanes)
         bus.abort()
 
     async def close(self) -> None:
@@ -52,7 +53,11 @@ GROUNDS: dict[str, Callable[[Path], Ground]] = {"memory": MemoryGround, "unix": 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize(
+    "scenario",
+    [*SCENARIOS, *work_contract.SCENARIOS, *lanes_contract.SCENARIOS],
+    ids=lambda scenario: scenario.__name__,
+)
 def test_bus_contract(scenario: Scenario, ground: str, loop: str, tmp_path: Path) -> None:
     async def main() -> None:
         place = GROUNDS[ground](tmp_path)

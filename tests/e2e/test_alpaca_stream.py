@@ -287,9 +287,9 @@ def test_nothing_is_said_before_the_client_speaks(venue: Venue) -> None:
         assert hear(socket) == listening_to("trade_updates")
 
 
-def test_the_older_form_of_authentication_is_understood(venue: Venue) -> None:
+def test_the_older_form_of_address_and_authentication_is_understood(venue: Venue) -> None:
     ann = venue.people["ann"]
-    with raw(venue) as socket:
+    with connect(f"{venue.stream_url}/", open_timeout=LIMIT_S) as socket:
         say(socket, {"action": "auth", "key": ann.key_id, "secret": ann.secret})
         assert hear(socket) == authorization("authorized", "authenticate")
 

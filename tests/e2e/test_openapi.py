@@ -125,9 +125,16 @@ def watchlist_path(venue: Venue, **more: str) -> dict[str, Any]:
     return {"path_parameters": {"watchlist_id": watchlist(venue), **more}}
 
 
+def watchlist_name(venue: Venue) -> dict[str, Any]:
+    body = {"name": str(uuid.uuid4()), "symbols": ["AAPL"]}
+    name = venue.call("ann", "POST", "/v2/watchlists", body).json()["name"]
+    return {"query": {"name": name}}
+
+
 SYMBOL = {"path_parameters": {"symbol_or_asset_id": "AAPL"}}
 CONFIGURATIONS = "/v2/account/configurations"
 WATCHLIST = "/v2/watchlists/{watchlist_id}"
+BY_NAME = "/v2/watchlists:by_name"
 SEEDED: dict[tuple[str, str], Seed] = {
     ("POST", "/v2/orders"): new_order,
     ("GET", "/v2/orders"): lambda _: {"query": {"status": "all", "limit": 5, "nested": "True"}},
@@ -152,6 +159,10 @@ SEEDED: dict[tuple[str, str], Seed] = {
     ("POST", WATCHLIST): lambda v: {**watchlist_path(v), "body": {"symbol": "MSFT"}},
     ("DELETE", WATCHLIST): watchlist_path,
     ("DELETE", f"{WATCHLIST}/{{symbol}}"): lambda v: watchlist_path(v, symbol="AAPL"),
+    ("GET", BY_NAME): watchlist_name,
+    ("PUT", BY_NAME): lambda v: {**watchlist_name(v), "body": {"symbols": ["MSFT"]}},
+    ("POST", BY_NAME): lambda v: {**watchlist_name(v), "body": {"symbol": "MSFT"}},
+    ("DELETE", BY_NAME): watchlist_name,
     ("POST", "/web/session"): sign_in,
     **MARKET,
 }

@@ -6,13 +6,22 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from alpaca.common.enums import Sort
+    from alpaca.common.enums import Sort, SupportedCurrencies
     from alpaca.common.exceptions import APIError
-    from alpaca.data.enums import MostActivesBy
+    from alpaca.data.enums import Adjustment, DataFeed, MarketType, MostActivesBy
     from alpaca.data.historical.screener import ScreenerClient
     from alpaca.data.historical.stock import StockHistoricalDataClient
     from alpaca.data.live.stock import StockDataStream
-    from alpaca.data.models import Bar, BarSet, Quote, QuoteSet, Snapshot, Trade, TradeSet
+    from alpaca.data.models import (
+        Bar,
+        BarSet,
+        Quote,
+        QuoteSet,
+        Snapshot,
+        Trade,
+        TradeSet,
+        TradingStatus,
+    )
     from alpaca.data.models.screener import MostActives, Movers
     from alpaca.data.requests import (
         MarketMoversRequest,
@@ -28,11 +37,15 @@ with warnings.catch_warnings():
     from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
     from alpaca.trading.client import TradingClient
     from alpaca.trading.enums import (
+        AssetClass,
         AssetExchange,
+        AssetStatus,
+        CorporateActionType,
         OrderClass,
         OrderSide,
         OrderStatus,
         OrderType,
+        PositionIntent,
         QueryOrderStatus,
         TimeInForce,
     )
@@ -57,10 +70,14 @@ with warnings.catch_warnings():
         CreateWatchlistRequest,
         GetAssetsRequest,
         GetCalendarRequest,
+        GetCorporateAnnouncementsRequest,
+        GetOptionContractsRequest,
+        GetOrderByIdRequest,
         GetOrdersRequest,
         GetPortfolioHistoryRequest,
         LimitOrderRequest,
         MarketOrderRequest,
+        OptionLegRequest,
         OrderRequest,
         ReplaceOrderRequest,
         StopLimitOrderRequest,
@@ -75,8 +92,11 @@ with warnings.catch_warnings():
 __all__ = [
     "APIError",
     "AccountConfiguration",
+    "Adjustment",
     "Asset",
+    "AssetClass",
     "AssetExchange",
+    "AssetStatus",
     "Bar",
     "BarSet",
     "Calendar",
@@ -84,19 +104,26 @@ __all__ = [
     "Clock",
     "ClosePositionRequest",
     "ClosePositionResponse",
+    "CorporateActionType",
     "CreateWatchlistRequest",
+    "DataFeed",
     "GetAssetsRequest",
     "GetCalendarRequest",
+    "GetCorporateAnnouncementsRequest",
+    "GetOptionContractsRequest",
+    "GetOrderByIdRequest",
     "GetOrdersRequest",
     "GetPortfolioHistoryRequest",
     "LimitOrderRequest",
     "MarketMoversRequest",
     "MarketOrderRequest",
+    "MarketType",
     "MostActives",
     "MostActivesBy",
     "MostActivesRequest",
     "Movers",
     "NonTradeActivity",
+    "OptionLegRequest",
     "Order",
     "OrderClass",
     "OrderRequest",
@@ -105,6 +132,7 @@ __all__ = [
     "OrderType",
     "PortfolioHistory",
     "Position",
+    "PositionIntent",
     "QueryOrderStatus",
     "Quote",
     "QuoteSet",
@@ -124,6 +152,7 @@ __all__ = [
     "StopLimitOrderRequest",
     "StopLossRequest",
     "StopOrderRequest",
+    "SupportedCurrencies",
     "TakeProfitRequest",
     "TimeFrame",
     "TimeFrameUnit",
@@ -134,6 +163,7 @@ __all__ = [
     "TradeSet",
     "TradeUpdate",
     "TradingClient",
+    "TradingStatus",
     "TradingStream",
     "TrailingStopOrderRequest",
     "UpdateWatchlistRequest",

@@ -55,8 +55,12 @@ class FollowedEngine:
         self._on_events(batch, self.events)
 
     def skip_time(self) -> None:
-        """Let the next batch come later than it would have."""
+        """Let batches come a microsecond apart from here on."""
         self._step_ns = 1_000
+
+    def stay_in_time(self) -> None:
+        """Let batches come a nanosecond apart from here on."""
+        self._step_ns = 1
 
     def order(
         self, account: int, side: Side, shares: int, name: bytes = b"", *, price: int = PRICE

@@ -8,6 +8,7 @@ BusError
 │   ├── PeerLost        the link broke, or the answer could not be carried
 │   └── RequestTimeout
 ├── RequestRefused    the server said no
+├── JobFailed         a job was rejected, or is dead after its last attempt
 ├── MessageTooLarge, InvalidSubject, AlreadyAnswered, BusClosed: misuse
 └── LeaseTaken, LeaseDamaged
 """
@@ -47,6 +48,10 @@ class RequestTimeout(OutcomeUnknown):
 
 class RequestRefused(BusError):
     """The server refused the request; `message` is its reason."""
+
+
+class JobFailed(BusError):
+    """A job was rejected by its handler, or died after its last attempt; `message` says why."""
 
 
 class MessageTooLarge(BusError):

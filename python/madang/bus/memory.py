@@ -10,6 +10,8 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from madang.bus.lanes import Lanes
+from madang.bus.lease import MemoryLease
 from madang.bus.link import Identity, PeerLink
 from madang.bus.node import Node
 from madang.bus.peering import Peering
@@ -96,15 +98,26 @@ class _MemoryTransport:
 class MemoryHub:
     """The place where the nodes of one process find each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, leases: MemoryLease | None = None) -> None:
+        self._bulk: MemoryHub | None = None
         self._nodes: dict[str, Node] = {}
+        self._leases = leases or MemoryLease()
         self._incarnation = 0
 
-    def open(self, name: str, limits: BusLimits | None = None) -> Node:
+    def open(self, name: str, limits: BusLimits | None = None) -> Lanes:
         """Return a bus of this name, linked with all others; it replaces one of the same name."""
         check_name(name)
+        return Lanes(self._open(name, limits), self._bulk_hub()._open(name, limits))
+
+    def _bulk_hub(self) -> MemoryHub:
+        if self._bulk is None:
+            self._bulk = MemoryHub(self._leases)
+        return self._bulk
+
+    def _open(self, name: str, limits: BusLimits | None) -> Node:
         self._incarnation += 1
-        node = Node(Identity(name, self._incarnation), limits or BusLimits())
+        identity = Identity(name, self._incarnation)
+        node = Node(identity, limits or BusLimits(), self._leases)
         node.peering.transport = _MemoryTransport(self, node)
         self._nodes[name] = node
         for peer in list(self._nodes):

@@ -19,6 +19,7 @@ from madang.bus.errors import (
     RequestRefused,
     RequestTimeout,
 )
+from madang.bus.lease import Held, Lease
 from madang.bus.link import Calls, Future, Identity
 from madang.bus.peering import Peering
 from madang.bus.port import (
@@ -28,10 +29,14 @@ from madang.bus.port import (
     PeerHandler,
     Request,
     RequestHandler,
+    Submission,
+    Subscription,
+    WorkHandler,
 )
 from madang.bus.registry import Listener, LocalRegistry, Registration, Service
 from madang.bus.settings import BusLimits
 from madang.bus.subjects import check_subject
+from madang.bus.workshare import WorkDesk
 from madang.wire.busframes import PAYLOAD_BYTES_MAX, Kind
 
 DRAIN_POLL_S = 0.002
@@ -62,7 +67,7 @@ class _LocalAnswer:
 class Node:
     """A Bus over links; the adapter attaches itself to `peering.transport`."""
 
-    def __init__(self, identity: Identity, limits: BusLimits) -> None:
+    def __init__(self, identity: Identity, limits: BusLimits, leases: Lease) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._name = identity.name
@@ -77,6 +82,8 @@ class Node:
         self._queued_bytes = 0
         self._delivery_planned = False
         self._published = 0
+        self._leases = leases
+        self._desk: WorkDesk | None = None
         self._closed = False
 
     @property
@@ -148,6 +155,27 @@ class Node:
         finally:
             self.peering.unwait(subject, future)
 
+    def work(self, subject: str, handler: WorkHandler, slots: int) -> Subscription:
+        """See `Bus.work`."""
+        self._check_room()
+        return self._work_desk().work(subject, handler, slots)
+
+    async def submit(self, subject: str, payload: bytes) -> Submission:
+        """See `Bus.submit`."""
+        self._check_room()
+        return await self._work_desk().submit(subject, payload)
+
+    def _work_desk(self) -> WorkDesk:
+        if self._desk is None:
+            self._desk = WorkDesk(self, self._limits.work)
+        return self._desk
+
+    def acquire(self, name: str) -> Held:
+        """See `Bus.acquire`."""
+        if self._closed:
+            raise BusClosed("acquire after close", name=name)
+        return self._leases.acquire(name)
+
     def peers(self) -> frozenset[str]:
         """See `Bus.peers`."""
         return frozenset(name for name, link in self.peering.links.items() if link.established)
@@ -161,6 +189,7 @@ class Node:
         links = self.peering.links.values()
         return {
             **self.peering.counters,
+            **(self._desk.statistics() if self._desk is not None else {}),
             "published": self._published,
             "delivered": self._dispatcher.delivered,
             "gaps": self._dispatcher.gaps,
@@ -175,6 +204,9 @@ class Node:
         """Send what is queued, for at most `close_timeout_ms`, then leave."""
         if self._closed:
             return
+        if self._desk is not None:
+            desk, self._desk = self._desk, None
+            await desk.close(self._limits.close_timeout_ms)
         self._closed = True
         if self.peering.transport is not None:
             await self.peering.transport.leave()
@@ -189,6 +221,8 @@ class Node:
         """Leave at once, as if killed: nothing is sent, nothing tidied up."""
         self._closed = True
         self._end(abort=True)
+        if self._desk is not None:
+            self._desk.abort()
 
     def _end(self, abort: bool) -> None:
         if self.peering.transport is not None:

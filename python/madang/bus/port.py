@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from madang.bus.errors import AlreadyAnswered
+from madang.bus.lease import Held
 
 UNKNOWN_LOSS: Final = -1
 
@@ -85,9 +86,49 @@ class Request:
         return self._answer
 
 
+class Assignment:
+    """A job that this process has been given, until it says how it ended."""
+
+    __slots__ = ("_finish", "attempt", "ended", "id", "payload", "subject")
+
+    def __init__(
+        self,
+        id: str,
+        subject: str,
+        payload: bytes,
+        attempt: int,
+        finish: Callable[[str, bytes], None],
+    ) -> None:
+        self.id = id
+        self.subject = subject
+        self.payload = payload
+        self.attempt = attempt
+        self.ended = False
+        self._finish = finish
+
+    def done(self, result: bytes = b"") -> None:
+        """Say that it is done; raise AlreadyAnswered."""
+        self._end("done", result)
+
+    def fail(self, reason: str) -> None:
+        """Say that this attempt failed: it is tried again, within the limit of attempts."""
+        self._end("failed", reason.encode())
+
+    def reject(self, reason: str) -> None:
+        """Say that no attempt can succeed."""
+        self._end("rejected", reason.encode())
+
+    def _end(self, ending: str, data: bytes) -> None:
+        if self.ended:
+            raise AlreadyAnswered(f"job {self.id} has ended before")
+        self.ended = True
+        self._finish(ending, data)
+
+
 MessageHandler = Callable[[list[Message]], None]
 RequestHandler = Callable[[list[Request]], None]
 GapHandler = Callable[[Gap], None]
+WorkHandler = Callable[[Assignment], None]
 PeerHandler = Callable[[str, bool], None]
 
 
@@ -96,6 +137,22 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """End it: the handler is not called again. A second call does nothing."""
+        ...
+
+
+class Submission(Protocol):
+    """A job that was accepted."""
+
+    @property
+    def id(self) -> str:
+        """Return the job's id, the same in every attempt."""
+        ...
+
+    async def result(self, timeout_ms: int) -> bytes:
+        """Wait for its result.
+
+        Raises JobFailed, RequestTimeout (it may still be done), BusClosed.
+        """
         ...
 
 
@@ -139,6 +196,23 @@ class Bus(Protocol):
 
     async def wait_for_server(self, subject: str, timeout_ms: int) -> bool:
         """Wait until somebody serves `subject`; False when the time is over."""
+        ...
+
+    def work(self, subject: str, handler: WorkHandler, slots: int) -> Subscription:
+        """Take up to `slots` jobs of a subject at once; one worker per process and subject."""
+        ...
+
+    async def submit(self, subject: str, payload: bytes) -> Submission:
+        """Have a job done by one free worker; returns when it is accepted.
+
+        An accepted job is delivered until it has an outcome while this process or the owner of the
+        queue lives: at least once, and again where its worker dies. Raises Overloaded, NoServer (it
+        was not accepted); OutcomeUnknown; MessageTooLarge.
+        """
+        ...
+
+    def acquire(self, name: str) -> Held:
+        """Take a lease of this bus at once; raise LeaseTaken."""
         ...
 
     def peers(self) -> frozenset[str]:

@@ -13,9 +13,14 @@ import asyncio
 import socket
 import time
 from functools import partial
+from pathlib import Path
 from typing import Final, cast
 
+from msgspec import structs
+
 from madang.bus.folder import FolderBusy, SocketFolder
+from madang.bus.lanes import BULK, Lanes
+from madang.bus.lease import FileLease
 from madang.bus.link import Identity, PeerLink
 from madang.bus.node import Node
 from madang.bus.peering import Peering
@@ -28,6 +33,7 @@ LOW_WATER_BYTES: Final = 64 * 1024
 REDIAL_FIRST_S: Final = 0.02
 REDIAL_LAST_S: Final = 1.0
 BUSY_POLL_S: Final = 0.005
+LEASES: Final = "leases"
 
 
 class _UnixWire(asyncio.Protocol):
@@ -237,7 +243,19 @@ async def open_unix_bus(settings: BusSettings) -> Bus:
 
     Raises BusError for a folder whose path is too long, FolderBusy where its lock is never free.
     """
-    node = Node(Identity(settings.name, time.monotonic_ns()), settings.limits)
+    bulk_settings = structs.replace(settings, folder=settings.folder / BULK)
+    main = await _open_node(settings, settings.folder / LEASES)
+    try:
+        bulk = await _open_node(bulk_settings, settings.folder / LEASES)
+    except BaseException:
+        main.abort()
+        raise
+    return Lanes(main, bulk)
+
+
+async def _open_node(settings: BusSettings, leases: Path) -> Node:
+    identity = Identity(settings.name, time.monotonic_ns())
+    node = Node(identity, settings.limits, FileLease(leases))
     mesh = UnixMesh(node, settings)
     node.peering.transport = mesh
     try:

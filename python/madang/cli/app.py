@@ -75,6 +75,8 @@ def _workers(settings: Settings) -> ApplicationSettings:
         ports=(PortSettings("http", listen.host, listen.port),),
         options={
             "edge": msgspec.to_builtins(settings.edge),
+            "stream": msgspec.to_builtins(settings.stream),
+            "hub": msgspec.to_builtins(settings.hub),
             "venue": msgspec.to_builtins(settings.venue),
         },
         preload=PRELOAD,

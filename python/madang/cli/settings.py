@@ -21,7 +21,9 @@ from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
 from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.venue.settings import VenueSettings
+from madang.hub.settings import HubSettings
 
 FILE = "madang.toml"
 PREFIX = "MADANG_"
@@ -60,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True):
     edge: EdgeSettings
     venue: VenueSettings
     ledger: LedgerSettings
+    stream: StreamSettings
+    hub: HubSettings
     balancer: BalancerSettings
 
     @property
@@ -82,7 +86,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "balancer")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer")
 
 
 def load(
@@ -112,6 +116,8 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         edge=decode_section(EdgeSettings, edge, source, "edge"),
         venue=decode_section(VenueSettings, section["venue"], source, "venue"),
         ledger=decode_section(LedgerSettings, section["ledger"], source, "ledger"),
+        stream=decode_section(StreamSettings, section["stream"], source, "stream"),
+        hub=decode_section(HubSettings, section["hub"], source, "hub"),
         balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
     )
 

@@ -42,4 +42,21 @@ def from_uuid(kind: Kind, text: str) -> int | None:
 
 def new_request_id() -> bytes:
     """Return 128 random bits that name one command for ever."""
-    return os.urandom(16)
+    try:
+        return _drawn.pop()
+    except IndexError:
+        data = os.urandom(16 * _DRAWN_AT_ONCE)  # the kernel is asked for many at once
+        _drawn.extend(data[at : at + 16] for at in range(16, len(data), 16))
+        return data[:16]
+
+
+def new_uuid() -> str:
+    """Return a random UUID's text (version 4, RFC 9562 section 5.4)."""
+    text = new_request_id().hex()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+_DRAWN_AT_ONCE = 256
+_drawn: list[bytes] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # no two processes ever give the same

@@ -48,13 +48,15 @@ class Route:
 class WebSocketRoute:
     """One WebSocket path; PUBLIC means that the session authenticates inside.
 
-    `open` may raise ApiError, which is answered in place of the upgrade.
+    `open` may raise ApiError, which is answered in place of the upgrade. `messages_per_s_max` is
+    how many messages a second a client may send here, None for the edge's own limit.
     """
 
     path: str
     role: Role
     open: Callable[[Request, Connection], Session]
     subprotocols: tuple[str, ...] = ()
+    messages_per_s_max: int | None = None
 
 
 class Authenticator(Protocol):

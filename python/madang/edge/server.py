@@ -47,6 +47,11 @@ class Server:
         self._sweeper: asyncio.Task[None] | None = None
         self._certificate_checked_s = 0.0
 
+    @property
+    def state(self) -> ServerState:
+        """What the connections of this server share."""
+        return self._state
+
     def _state_of(self) -> ServerState:
         return self._state
 

@@ -26,6 +26,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     websocket_message_bytes_max: int = 65_536  # close 1009
     websocket_messages_per_s_max: int = 500  # close 4502
     websocket_authentication_timeout_ms: int = 10_000  # close 4500
+    websocket_send_buffer_bytes: int = 131_072  # in the kernel; then the outbox fills
     ping_interval_ms: int = 20_000
     pong_timeout_ms: int = 10_000  # close 4002
     close_timeout_ms: int = 2_000  # a close frame is not answered: cut

@@ -8,6 +8,7 @@ peer that floods, breaks the protocol, or is silent is told a close code and cut
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 from madang.core.closecodes import CloseCode
@@ -50,20 +51,24 @@ def open_websocket(
     subprotocol = choose_subprotocol(
         request.headers.get("sec-websocket-protocol"), route.subprotocols
     )
-    protocol = WebSocketProtocol(state, encode_handshake(accept, subprotocol))
-    protocol.open(request, route)
+    protocol = WebSocketProtocol(state, encode_handshake(accept, subprotocol), route)
+    protocol.open(request)
     return protocol
 
 
 class WebSocketProtocol(asyncio.Protocol):
     """The transport side of a `Connection`."""
 
-    def __init__(self, state: ServerState, handshake: bytes) -> None:
+    def __init__(self, state: ServerState, handshake: bytes, route: WebSocketRoute) -> None:
         self.writable = False
         self.deadline_s = float("inf")
         self._state = state
         self._settings = state.settings
         self._handshake = handshake
+        self._route = route
+        self._messages_per_s_max = (
+            route.messages_per_s_max or state.settings.websocket_messages_per_s_max
+        )
         self._decoder = Decoder(state.settings.websocket_message_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._address = ""
@@ -78,13 +83,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self._closing: tuple[int, str] | None = None
         self._deaf = False
 
-    def open(self, request: Request, route: WebSocketRoute) -> None:
+    def open(self, request: Request) -> None:
         """Make connection and session; raises what the application raises."""
         hub = self._state.hub
         self._connection = hub.connect(request.peer, self)
-        self._connection.authenticated = route.role is not Role.PUBLIC
+        self._connection.authenticated = self._route.role is not Role.PUBLIC
         try:
-            self._session = route.open(request, self._connection)
+            self._session = self._route.open(request, self._connection)
         except BaseException:
             hub.disconnect(self._connection)
             raise
@@ -94,6 +99,10 @@ class WebSocketProtocol(asyncio.Protocol):
         state = self._state
         self._transport = transport
         self._address = address
+        # left to itself the kernel takes megabytes for a peer that does not read
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.websocket_send_buffer_bytes
+        )
         transport.write(self._handshake + self._early)
         self._early = b""
         self.writable = True
@@ -178,7 +187,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_flooding():
             self._deaf = True
             self._state.counts["flooding"] += 1
-            self._connection.close(CloseCode.FLOODING, "too many messages")
+            limit = self._messages_per_s_max
+            self._connection.close(CloseCode.FLOODING, f"more than {limit} messages a second")
             return
         opcode = event.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
@@ -219,7 +229,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._window_s = now_s
             self._window_messages = 0
         self._window_messages += 1
-        return self._window_messages > self._settings.websocket_messages_per_s_max
+        return self._window_messages > self._messages_per_s_max
 
     # deadlines
 

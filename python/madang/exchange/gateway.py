@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -87,9 +88,13 @@ class Attempts:
         return Next.RESEND if now_ns < self._end_ns else Next.SAY_UNKNOWN
 
 
+Outcome = Result | GatewayError
+"""What became of a command: its result, or why there is none (see `OrderGateway.submit`)."""
+
+
 class _Waiting(NamedTuple):
     command: bytes
-    outcome: asyncio.Future[Result]
+    tell: Callable[[Outcome], None]
 
 
 class OrderGateway:
@@ -116,17 +121,23 @@ class OrderGateway:
 
         Cancelling the wait does not take the command back.
         """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.send(command, lambda outcome: _settle(future, outcome))
+        return await future
+
+    def send(self, command: bytes, tell: Callable[[Outcome], None]) -> None:
+        """Send one command record; `tell` is called once with its outcome and must not raise.
+
+        Raises VenueUnavailable where it is not sent; `tell` is not called then.
+        """
         if self._closed:
             raise VenueUnavailable("this worker is stopping")
         if self._under_way >= self._settings.waiting_max:
             raise VenueUnavailable(f"{self._settings.waiting_max} commands are under way")
-        loop = asyncio.get_running_loop()
         if not self._gathered and len(self._tasks) < self._settings.requests_max:
-            loop.call_soon(self._flush)
-        waiting = _Waiting(command, loop.create_future())
-        self._gathered.append(waiting)
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered.append(_Waiting(command, tell))
         self._under_way += 1
-        return await waiting.outcome
 
     def _flush(self) -> None:
         """Send what has been gathered, as far as requests may be under way."""
@@ -142,21 +153,23 @@ class OrderGateway:
         self._flush()
 
     async def _carry(self, some: list[_Waiting]) -> None:
+        outcomes: list[Outcome] = []
+        failure: GatewayError = OutcomeUnknown("the venue's answer could not be read")
         try:
             answer = await self._ask(b"".join([waiting.command for waiting in some]))
-            offsets = [offset for _, offset, _ in split_records(answer)]
-            assert len(offsets) == len(some), "the venue answers each command once"
-            for waiting, offset in zip(some, offsets, strict=True):
-                if not waiting.outcome.done():
-                    waiting.outcome.set_result(parse_result(answer, offset))
+            outcomes += [parse_result(answer, offset) for _, offset, _ in split_records(answer)]
+            assert len(outcomes) == len(some), "the venue answers each command once"
         except GatewayError as error:
-            _fail(some, error)
+            failure = error
         except asyncio.CancelledError:
-            _fail(some, OutcomeUnknown("this worker stopped before the venue answered"))
+            failure = OutcomeUnknown("this worker stopped before the venue answered")
             raise
         finally:
             self._under_way -= len(some)
-            _fail(some, OutcomeUnknown("the venue's answer could not be read"))
+            if len(outcomes) != len(some):
+                outcomes = [failure] * len(some)
+            for waiting, outcome in zip(some, outcomes, strict=True):
+                waiting.tell(outcome)
 
     async def _ask(self, payload: bytes) -> bytes:
         attempts = Attempts(self._settings, self._clock.monotonic_ns())
@@ -199,7 +212,11 @@ class OrderGateway:
                 await asyncio.sleep(0)
 
 
-def _fail(some: list[_Waiting], error: GatewayError) -> None:
-    for waiting in some:
-        if not waiting.outcome.done():
-            waiting.outcome.set_exception(type(error)(error.message, **error.data))
+def _settle(future: asyncio.Future[Result], outcome: Outcome) -> None:
+    """Give an outcome to who waits for it, if somebody still does."""
+    if future.done():
+        return
+    if isinstance(outcome, GatewayError):
+        future.set_exception(type(outcome)(outcome.message, **outcome.data))
+    else:
+        future.set_result(outcome)

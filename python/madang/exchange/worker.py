@@ -7,6 +7,8 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
+import resource
+from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -59,14 +61,20 @@ from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
-from madang.exchange.stream.market_topics import MarketTopics, Sources
+from madang.exchange.stream.market_topics import MarketTopics
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.settings import StreamSettings
+from madang.exchange.stream.topic import Sources
 from madang.exchange.stream.trading import TradingStream
 from madang.exchange.venue.settings import VenueSettings
-from madang.hub import Hub, HubSettings
+from madang.hub import Hub, HubSettings, RollCall
 from madang.wire.codes import SelfTrade
 
 PORT: Final = "http"
+GROUP: Final = "market"
+"""Whose listeners are counted together over all workers."""
+TRADING_PATHS: Final = ("/stream", "/stream/")
+"""Alpaca's older client calls the second."""
 PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/signin")
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
@@ -80,6 +88,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: GatewaySettings = GatewaySettings()
     login: LoginSettings = LoginSettings()
     venue: VenueSettings = VenueSettings()
+    stream: StreamSettings = StreamSettings()
     drain_timeout_ms: int = 5_000
 
 
@@ -88,6 +97,7 @@ class Worker:
 
     def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
         self.hub = Hub(settings.hub)
+        self.presence = RollCall(bus, self.hub, GROUP)
         self.replica = DirectoryReplica(bus)
         self.gateway = OrderGateway(bus, settings.gateway, clock)
         store = StoreClient(bus, clock)
@@ -103,7 +113,7 @@ class Worker:
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
         self._market = MarketData(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
-        self._data = MarketStream(authenticator, self._topics)
+        self._data = MarketStream(authenticator, self._topics, settings.stream)
         self._page = PageStream(authenticator, self.replica, self._events, self._market)
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
@@ -137,7 +147,15 @@ class Worker:
         return Application(
             routes=routes,
             websocket_routes=(
-                WebSocketRoute("/stream", Role.PUBLIC, self._trading.open),
+                *(
+                    WebSocketRoute(
+                        path,
+                        Role.PUBLIC,
+                        self._trading.open,
+                        messages_per_s_max=self._settings.stream.trading_messages_per_s_max,
+                    )
+                    for path in TRADING_PATHS
+                ),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
                 *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
             ),
@@ -164,6 +182,7 @@ class Worker:
         self._events.close()
         self._market.close()
         self._topics.close()
+        self.presence.close()
         self._login.close()
         await self.configurations.close()
         await self.replica.close()
@@ -177,6 +196,12 @@ class Worker:
         }
         for name, (value, text) in gauges.items():
             yield Metric(name, "gauge", text, (({}, float(value)),))
+        listeners: Counter[str] = Counter()
+        for channel, count in self.presence.totals.totals().items():
+            listeners[channel.rpartition(".")[0]] += count
+        text = "Subscriptions of all workers to streams, by kind."
+        samples = tuple(({"kind": kind}, float(count)) for kind, count in listeners.items())
+        yield Metric("madang_stream_listeners", "gauge", text, samples)
         samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
         yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
 
@@ -184,6 +209,7 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
+    _raise_open_files()
     first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
@@ -202,6 +228,12 @@ async def main(process: Process) -> None:
             task.cancel()
     await worker.close()
     await bus.close()
+
+
+def _raise_open_files() -> None:
+    """Let this process open as many files as it may: every connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _started(worker: Worker, process: Process) -> bool:

@@ -35,6 +35,10 @@ class PresenceTotals:
         """Return how many connections of all workers listen to a channel."""
         return self._totals[channel]
 
+    def totals(self) -> Mapping[str, int]:
+        """Return the total of every channel that somebody listens to."""
+        return self._totals
+
     def _add(self, channel: str, change: int) -> None:
         self._totals[channel] += change
         if not self._totals[channel]:

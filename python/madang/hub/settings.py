@@ -31,7 +31,7 @@ FLUSH_WINDOW_MS_MAX = 10
 
 
 class ChannelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one channel behaves."""
+    """How one channel behaves; `greets` (state): who joins gets the latest of every key."""
 
     kind: ChannelKind = ChannelKind.EVENT
     policy: SlowPolicy = SlowPolicy.DISCONNECT
@@ -39,6 +39,7 @@ class ChannelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history_bytes_max: int = 1_048_576
     flush_window_ms: int = 0
     keys_max: int = 10_000
+    greets: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.flush_window_ms <= FLUSH_WINDOW_MS_MAX:
@@ -59,3 +60,8 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_bytes_max: int = 1_048_576
     channels_max: int = 100_000
     channels_per_connection_max: int = 1_024
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")

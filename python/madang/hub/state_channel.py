@@ -2,8 +2,9 @@
 
 Invariant: a subscriber that keeps up gets every publication; one that is behind gets, once it
 drains, the newest of each key that changed meanwhile, each once. So what waits for a slow reader is
-at most one entry per key, whatever the rate. A key is never taken back: what is over is said by
-setting it so.
+at most one entry per key, whatever the rate. Where a publication is a change (a book's delta),
+those that keep up get the change, and who joins or was behind gets the whole that it led to. A key
+is never taken back: what is over is said by setting it so.
 """
 
 from __future__ import annotations
@@ -77,10 +78,13 @@ class StateChannel:
         """How many keys have a latest publication."""
         return len(self._latest)
 
-    def set(self, key: str, position: Position, encode: Encoder) -> None:
+    def set(
+        self, key: str, position: Position, encode: Encoder, whole: Encoder | None = None
+    ) -> None:
         """Publish the newest of `key`; at or before its present position it is a repeat.
 
-        Raises StateFullError.
+        Where `encode` says only what changed, `whole` says how it stands; it is called at most once
+        per dialect, and only while this is the newest of its key. Raises StateFullError.
         """
         latest = self._latest
         present = latest.get(key)
@@ -91,9 +95,10 @@ class StateChannel:
         elif position <= present.position:
             self.repeats += 1
             return
-        publication = latest[key] = Publication(position, encode)
+        publication = Publication(position, encode)
+        latest[key] = publication if whole is None else Publication(position, whole)
         self.publications += 1
-        for subscriber in list(self._subscribers):
+        for subscriber in tuple(self._subscribers):
             self._give(subscriber, key, publication)
 
     def _give(self, subscriber: StateSubscriber, key: str, publication: Publication) -> None:
@@ -116,13 +121,14 @@ class StateChannel:
         return self._latest[key].frame(dialect)
 
     def add(self, subscriber: StateSubscriber) -> None:
-        """Add a subscriber and send it the latest of every key."""
+        """Add a subscriber and send it the latest of every key, where the channel greets."""
         first = not self._subscribers
         self._subscribers[subscriber] = None
         self._counted()
         if first and self.on_first is not None:
             self.on_first(self)
-        for key, publication in list(self._latest.items()):
+        greeting = list(self._latest.items()) if self.settings.greets else []
+        for key, publication in greeting:
             if subscriber not in self._subscribers:
                 break  # it was ended as a slow consumer
             self._give(subscriber, key, publication)

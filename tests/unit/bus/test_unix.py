@@ -147,8 +147,12 @@ def test_socket_and_folder_are_for_the_owner_only(tmp_path: Path) -> None:
         bus = await open_unix_bus(BusSettings("one", folder))
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "one.sock").stat().st_mode) == 0o600
+        bulk = folder / "bulk"
+        assert stat.S_IMODE(bulk.stat().st_mode) == 0o700
+        assert stat.S_IMODE((bulk / "one.sock").stat().st_mode) == 0o600
         await bus.close()
-        assert [path.name for path in folder.iterdir()] == [".lock"]
+        assert sorted(path.name for path in folder.iterdir()) == [".lock", "bulk"]
+        assert [path.name for path in bulk.iterdir()] == [".lock"]
 
     asyncio.run(main())
 

@@ -16,8 +16,11 @@ from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream import market_messages as say
-from madang.exchange.stream.market_stream import Limits, MarketSession, MarketStream
-from madang.exchange.stream.market_topics import MarketTopics, Sources
+from madang.exchange.stream.event_topics import StatusesTopic
+from madang.exchange.stream.market_stream import MarketSession, MarketStream
+from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.settings import StreamSettings
+from madang.exchange.stream.topic import Sources
 from madang.hub import Connection, Hub, HubSettings
 
 OUTBOX_BYTES = 20_000
@@ -49,7 +52,8 @@ class Desk:
         sources = Sources(bus, self.hub, LedgerClient(bus, clock), replica, clock)
         self.topics = MarketTopics(sources)
         authenticator = ExchangeAuthenticator(replica, b"secret", clock)
-        self.stream = MarketStream(authenticator, self.topics, Limits(connections_per_account=2))
+        limits = StreamSettings(data_connections_per_account_max=2)
+        self.stream = MarketStream(authenticator, self.topics, limits)
 
     def open(self) -> tuple[Wire, Connection, MarketSession]:
         wire = Wire()
@@ -74,16 +78,16 @@ def test_a_slow_client_is_told_so_and_closed_and_others_go_on() -> None:
         quick, quick_connection, quick_session = desk.open()
         for session in (slow_session, quick_session):
             session.admit(ANN)
-            session.on_message(b'{"action":"subscribe","quotes":["*"]}', binary=False)
+            session.on_message(b'{"action":"subscribe","statuses":["*"]}', binary=False)
         for connection in (slow_connection, quick_connection):
             connection.flush()
         slow.writable, slow.written = False, b""
-        channel = desk.hub.find("data.quotes.*")
+        channel = desk.hub.find("data.statuses.*")
         assert channel is not None
-        topic = desk.topics.find("quotes", "*")
-        assert topic is not None
-        for _ in range(OUTBOX_BYTES // 1_000 + 2):
-            topic.publish([{"T": "q", "pad": "x" * 1_000}])
+        topic = desk.topics.find("statuses", "*")
+        assert isinstance(topic, StatusesTopic)
+        for number in range(OUTBOX_BYTES // 1_000 + 2):
+            topic.tell(number, {"T": "s", "pad": "x" * 1_000})
             quick_connection.flush()
         assert slow.closed
         assert slow.closed[0] == CloseCode.SLOW_CONSUMER

@@ -79,6 +79,7 @@ def test_open_closed_and_all_orders_are_told_apart(tmp_path: Path) -> None:
         market = Market(ledger)
         market.order(1, Side.SELL, 5, b"first")
         market.order(2, Side.BUY, 2, b"taker")
+        market.skip_time()
         market.order(1, Side.SELL, 1, b"second")
         await ledger.write(market.engine)
         market.order(2, Side.BUY, 3, b"rest")
@@ -91,6 +92,33 @@ def test_open_closed_and_all_orders_are_told_apart(tmp_path: Path) -> None:
         newest_first = everything(1, direction="desc", limit=1)
         newest = await ledger.orders(market.engine, newest_first, "all")
         assert [order.client_order_id for order in newest] == [b"second"]
+
+    with_ledger(tmp_path, work)
+
+
+@pytest.mark.parametrize("written", [0, 3, 6])
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_a_page_never_ends_within_a_microsecond(
+    tmp_path: Path, written: int, direction: str
+) -> None:
+    async def work(ledger: Ledger, _history: History) -> None:
+        market = Market(ledger)
+        for number in range(6):
+            if number == written:
+                await ledger.write(market.engine)
+            if number in (1, 5):
+                market.skip_time()
+            market.order(1, Side.SELL, 1, b"%d" % number)
+            market.stay_in_time()
+        if written == 6:
+            await ledger.write(market.engine)
+        whole = [
+            order.created_ns for order in await ledger.orders(market.engine, everything(1), "all")
+        ]
+        assert [time_ns // 1_000 - whole[0] // 1_000 for time_ns in whole] == [0, 1, 1, 1, 1, 2]
+        for limit, count in ((1, 1), (2, 5), (5, 5), (6, 6)):
+            wanted = everything(1, direction=direction, limit=limit)
+            assert len(await ledger.orders(market.engine, wanted, "all")) == count
 
     with_ledger(tmp_path, work)
 

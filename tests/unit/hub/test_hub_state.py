@@ -201,3 +201,44 @@ def test_presence_is_summed_over_workers_and_a_lost_worker_counts_no_more() -> N
         assert tell() == 0
 
     asyncio.run(main())
+
+
+def test_who_keeps_up_gets_changes_and_who_joins_or_was_behind_gets_the_whole() -> None:
+    async def main() -> None:
+        hub = Hub()
+        channel = hub.state_channel("books")
+        quick, other = join(hub)
+        slow, connection = join(hub)
+        other.watch(channel)
+        connection.watch(channel)
+        for offset in range(1, 5):
+            if offset == 2:
+                await turns()
+                slow.writable = False
+            channel.set("a", Position(1, offset), text(f"+{offset}"), text(f"={offset}"))
+        await turns()
+        slow.writable = True
+        connection.flush()
+        late, joiner = join(hub)
+        joiner.watch(channel)
+        channel.set("a", Position(1, 5), text("+5"), text("=5"))
+        await turns()
+        assert quick.messages() == ["+1", "+2", "+3", "+4", "+5"]
+        assert slow.messages() == ["+1", "=4", "+5"]
+        assert late.messages() == ["=4", "+5"]
+
+    asyncio.run(main())
+
+
+def test_a_channel_that_does_not_greet_tells_joiners_only_what_comes() -> None:
+    async def main() -> None:
+        hub = Hub()
+        channel = hub.state_channel("days", ChannelSettings(kind=ChannelKind.STATE, greets=False))
+        channel.set("a", Position(1, 1), text("before"))
+        wire, connection = join(hub)
+        connection.watch(channel)
+        channel.set("a", Position(1, 2), text("after"))
+        await turns()
+        assert wire.messages() == ["after"]
+
+    asyncio.run(main())

@@ -16,6 +16,7 @@ import httptools
 
 from madang.edge.asgi.http_call import ClientGone, HttpCall
 from madang.edge.asgi.http_reader import NEVER, PIECE_BYTES, HttpReader
+from madang.edge.asgi.hub_upgrade import give_to_hub
 from madang.edge.asgi.proxy_header import ProxyHeaderError, parse_proxy_header
 from madang.edge.asgi.response_head import HEAD, HTTP_10, UNTIL_CLOSE, plain_answer
 from madang.edge.asgi.state import AsgiState
@@ -438,6 +439,8 @@ class HttpProtocol(HttpReader):
         state.forget(self)
         self._lost = True
         self._admitted = False  # the successor counts the connection out
+        if give_to_hub(state, self._transport, self._address, call.scope, rest):
+            return
         successor = WebSocketProtocol(state, self._transport, self._address)
         self._successor = successor
         self._transport.set_protocol(successor)

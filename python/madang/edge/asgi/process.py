@@ -6,9 +6,11 @@ line of its output and in its status; it never says that it is ready.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Protocol, cast
 
 from madang.cluster.process import Process
@@ -20,6 +22,7 @@ from madang.edge.asgi.loading import load
 from madang.edge.asgi.scores import scores_of
 from madang.edge.asgi.server import AsgiServer
 from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.hub_front import HubFront, talking
 
 REASON_CHARACTERS_MAX = 400
 
@@ -34,18 +37,26 @@ class _Switched(Protocol):
 
 async def main(process: Process) -> None:
     """Serve until the process is asked to stop."""
-    try:
-        settings = decode_section(AsgiSettings, _options(process), process.name, "options")
-        application = load(settings.target, settings.directory, settings.factory)
-        lifespan = Lifespan(application, settings)
-        await lifespan.startup()
-    except MadangError as error:
-        raise _refuse(process, error.message) from None
-    except Exception as error:  # noqa: BLE001 - the user's import
-        log.get("asgi").exception("the application could not be loaded")
-        first = next(iter(str(error).strip().splitlines()), "")
-        raise _refuse(process, f"{type(error).__name__}: {first}") from None
-    server = AsgiServer(application, settings, lifespan.state, scores_of(process))
+    async with AsyncExitStack() as stack:
+        try:
+            settings = decode_section(AsgiSettings, _options(process), process.name, "options")
+            application = load(settings.target, settings.directory, settings.factory)
+            hub = await stack.enter_async_context(talking(process))
+            lifespan = Lifespan(application, settings)
+            await lifespan.startup()
+        except MadangError as error:
+            raise _refuse(process, error.message) from None
+        except Exception as error:  # noqa: BLE001 - the user's import
+            log.get("asgi").exception("the application could not be loaded")
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise _refuse(process, f"{type(error).__name__}: {first}") from None
+        server = AsgiServer(application, settings, lifespan.state, scores_of(process))
+        server.state.hub = hub
+        await _serve(process, server, hub)
+        await lifespan.shutdown()
+
+
+async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     server.start()
     own = [group[0] for group in process.sockets.values()]
     _follow(process, server, own)
@@ -54,13 +65,12 @@ async def main(process: Process) -> None:
             await server.listen(sock)
     gc.collect()
     gc.freeze()  # what was imported is never looked at again
-    process.status(f"serves {settings.target}")
+    process.status(f"serves {server.settings.target}")
     process.ready()
     await process.wait_stop()
     process.status("draining")
-    await server.drain()
+    await asyncio.gather(server.drain(), hub.drain(server.settings.drain_timeout_ms))
     await server.close()
-    await lifespan.shutdown()
 
 
 def _options(process: Process) -> dict[str, object]:

@@ -17,6 +17,7 @@ from madang.edge.asgi.scores import Scores
 from madang.edge.asgi.settings import AsgiSettings
 from madang.edge.asgi.stepper import Stepper
 from madang.edge.guard import Proxies
+from madang.edge.hub_front import HubFront
 
 
 class Swept(Protocol):
@@ -50,6 +51,7 @@ class AsgiState:
         self.stepper = Stepper(self.loop, context)
         self.scores = scores
         self.app_state: dict[str, Any] = {}
+        self.hub: HubFront | None = None  # serves the WebSocket endpoints of the application's hub
         self.proxies = Proxies(settings.trusted_proxies)
         self.reads_forwarded = bool(settings.trusted_proxies)
         self.log = log.get("asgi")
@@ -79,8 +81,9 @@ class AsgiState:
     def show(self) -> None:
         """Write the counts to the scoreboard."""
         scores = self.scores
-        scores.connections = len(self.protocols)
-        scores.websockets = self.websockets
+        clients = self.hub.websockets if self.hub is not None else 0
+        scores.connections = len(self.protocols) + clients
+        scores.websockets = self.websockets + clients
         scores.requests = self.requests
         scores.errors = self.errors
         scores.in_flight = len(self.tasks) - self.websockets if self.tasks else 0

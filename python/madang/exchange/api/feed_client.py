@@ -91,6 +91,20 @@ class FeedClient:
         answer = await self._ask({"kind": "depth", "symbol": symbol})
         return msgspec.msgpack.decode(answer, type=Depth | None)
 
+    async def quotes(self, symbols: list[str] | None) -> dict[str, list[int]]:
+        """Return (time, bid, its quantity, ask, its quantity) as they stand; None: of all symbols.
+
+        Changes are published from then on.
+        """
+        found: dict[str, list[int]] = {}
+        after: int | None = 0
+        while after is not None:
+            answer = await self._ask({"kind": "quotes", "symbols": symbols, "after": after})
+            page = msgspec.msgpack.decode(answer, type=dict[str, Any])
+            found.update(page["quotes"])
+            after = page["next"]
+        return found
+
     async def trades(self, symbol: str, limit: int) -> list[Tick]:
         """Return the last trades, oldest first."""
         answer = await self._ask({"kind": "trades", "symbol": symbol, "limit": limit})

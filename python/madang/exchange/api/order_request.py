@@ -7,11 +7,11 @@ refused there depends on the state of the market.
 
 from __future__ import annotations
 
-import uuid
 from typing import Final, NamedTuple
 
 import msgspec
 
+from madang.core.ids import new_uuid
 from madang.edge import ApiError
 from madang.exchange.api.decimals import (
     CASH_DECIMALS,
@@ -172,7 +172,7 @@ def read_replacement(order_id: int, body: ReplaceBody) -> Replacement:
 def read_client_order_id(text: str | None) -> bytes:
     """Return a client's own id, or a new one where it gave none."""
     if not text:
-        return str(uuid.uuid4()).encode()
+        return new_uuid().encode()
     encoded = text.encode()
     if len(encoded) > TEXT_BYTES_MAX:
         raise invalid(f"client_order_id must be no more than {TEXT_BYTES_MAX} characters")

@@ -8,7 +8,8 @@ clients repeat by themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -36,9 +37,9 @@ from madang.exchange.api.refusals import (
 from madang.exchange.api.render import order_json
 from madang.exchange.api.schemas import ClientOrderIdQuery, OrderQuery, OrdersQuery
 from madang.exchange.api.store_client import Configuration, Configurations
-from madang.exchange.api.times import parse_time
+from madang.exchange.api.times import MICROSECOND_NS, parse_time
 from madang.exchange.directory import Directory, DirectoryReplica
-from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
+from madang.exchange.gateway import GatewayError, Outcome, VenueUnavailable
 from madang.wire.codes import QUANTITY_SCALE, Reason, Side, TimeInForce
 from madang.wire.commands import encode_cancel, encode_new_order, encode_replace
 from madang.wire.events import Order, Result
@@ -47,6 +48,7 @@ ORDER_NUMBER_MAX: Final = 2**63 - 1  # what the ledger's columns hold
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 500
 CANCEL_ALL_MAX: Final = 100_000
+_NANOSECONDS: Final = re.compile(r"\.\d{7,9}")
 _NO_CONTENT: Final = Response(204)
 Value = TypeVar("Value")
 
@@ -56,6 +58,10 @@ class Gateway(Protocol):
 
     async def submit(self, command: bytes) -> Result:
         """Return the outcome; raises VenueUnavailable (a definite no) or OutcomeUnknown."""
+        ...
+
+    def send(self, command: bytes, tell: Callable[[Outcome], None]) -> None:
+        """Call `tell` with the outcome; raises VenueUnavailable."""
         ...
 
 
@@ -96,16 +102,46 @@ class OrderMethods:
 
         An order that names no mode of self-trade prevention gets the venue's.
         """
+        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
+        result = await self._submit(self._placing(account, order, chosen, names_mode))
+        return await self.placed(account, order, result)
+
+    def _placing(
+        self, account: int, order: NewOrder, chosen: Configuration, names_mode: bool
+    ) -> bytes:
+        """Return the command that places an order; raises ApiError."""
         terms = order.terms
         if not names_mode:
             terms.self_trade = self._self_trade
-        chosen = self._configurations.of(account) or await self._configurations.wait_for(account)
         check_choice(chosen, bool(terms.notional or terms.quantity % QUANTITY_SCALE))
-        command = encode_new_order(account, new_request_id(), terms, order.client_order_id)
-        result = await self._submit(command)
-        if result.reason != Reason.OK:
-            raise refusal(result, order.asked)
-        return await self._order_of(account, result)
+        return encode_new_order(account, new_request_id(), terms, order.client_order_id)
+
+    async def placed(self, account: int, order: NewOrder, outcome: Outcome) -> Order:
+        """Return what became of an order that was sent; raises ApiError."""
+        if isinstance(outcome, GatewayError):
+            raise _failed(outcome)
+        if outcome.reason != Reason.OK:
+            raise refusal(outcome, order.asked)
+        return await self._order_of(account, outcome)
+
+    def place_at_once(
+        self, account: int, body: OrderBody, tell: Callable[[NewOrder, Outcome], None]
+    ) -> bool:
+        """Send an order and call `tell` with its outcome: `place_body` without a task for each.
+
+        Raises ApiError while certainly nothing was done. False where something must be waited for
+        first: use `place_body` then.
+        """
+        chosen = self._configurations.of(account)
+        if chosen is None:
+            return False
+        order = read_order(body, self._replica.directory)
+        command = self._placing(account, order, chosen, bool(body.self_trade_prevention))
+        try:
+            self._gateway.send(command, lambda outcome: tell(order, outcome))
+        except GatewayError as error:
+            raise _failed(error) from None
+        return True
 
     async def list_all(self, request: Request) -> Response:
         """GET /v2/orders."""
@@ -221,10 +257,8 @@ class OrderMethods:
     async def _submit(self, command: bytes) -> Result:
         try:
             return await self._gateway.submit(command)
-        except VenueUnavailable:
-            raise venue_unavailable() from None
-        except OutcomeUnknown:
-            raise outcome_unknown() from None
+        except GatewayError as error:
+            raise _failed(error) from None
 
     async def _order_of(self, account: int, result: Result) -> Order:
         """Return the order of a result; one repeated after the order's end does not carry it."""
@@ -255,13 +289,18 @@ class OrderMethods:
             _or(query.limit, LIMIT_DEFAULT),
             _or(query.direction, "desc"),
             {"buy": int(Side.BUY), "sell": int(Side.SELL)}.get(_or(query.side, ""), 0),
-            _time("after", _or(query.after, "")),
+            _after(_or(query.after, "")),
             _time("until", _or(query.until, "")),
             instruments,
         )
 
     def _order_response(self, order: Order) -> Response:
         return Response(200, order_json(order, self._replica.directory))
+
+
+def _failed(error: GatewayError) -> ApiError:
+    """Return what a client is told where there is no result."""
+    return venue_unavailable() if isinstance(error, VenueUnavailable) else outcome_unknown()
 
 
 def check_choice(chosen: Configuration, fractional: bool) -> None:
@@ -297,6 +336,18 @@ def _time(name: str, text: str) -> int | None:
     if found is None:
         raise invalid(f"invalid {name}: use RFC 3339, for example 2026-11-22T09:30:00Z")
     return found
+
+
+def _after(text: str) -> int | None:
+    """Return the last moment that is not asked for.
+
+    A bound that is written to the microsecond excludes all of it: clients that keep no nanoseconds
+    give back an order's own time cut short, and would otherwise be told of that order for ever.
+    """
+    found = _time("after", text)
+    if found is None or _NANOSECONDS.search(text):
+        return found
+    return min(found + MICROSECOND_NS - 1, ORDER_NUMBER_MAX)
 
 
 def _array(items: list[bytes]) -> Response:

@@ -145,7 +145,8 @@ def _configuration_routes(configurations: ConfigurationMethods) -> tuple[Route, 
 
 def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
     every, tags = "/v2/watchlists", ("watchlists",)
-    one = "/v2/watchlists/{watchlist_id}"
+    by_id, by_name = every + "/{watchlist_id}", every + ":by_name"
+    found = schemas_account.Watchlist
     return (
         Route("GET", every, watchlists.list_all, Role.VIEWER, Operation(
             "List watchlists without their assets", tags,
@@ -153,25 +154,36 @@ def _watchlist_routes(watchlists: WatchlistMethods) -> tuple[Route, ...]:
         )),
         Route("POST", every, watchlists.create, Role.TRADER, Operation(
             "Make a watchlist", tags, request=schemas_account.NewWatchlist,
-            responses={200: schemas_account.Watchlist, 422: None},
+            responses={200: found, 422: None},
         )),
-        Route("GET", one, watchlists.get, Role.VIEWER, Operation(
-            "Return a watchlist", tags, responses={200: schemas_account.Watchlist, 404: None},
+        *_one_watchlist_routes(watchlists, by_id, "by id", None),
+        *_one_watchlist_routes(watchlists, by_name, "by name", schemas_account.WatchlistQuery),
+        Route("DELETE", by_id + "/{symbol}", watchlists.remove, Role.TRADER, Operation(
+            "Take a symbol out of a watchlist", tags, responses={200: found, 404: None},
         )),
-        Route("PUT", one, watchlists.update, Role.TRADER, Operation(
-            "Change a watchlist", tags, request=schemas_account.WatchlistChange,
-            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+    )  # fmt: skip
+
+
+def _one_watchlist_routes(
+    watchlists: WatchlistMethods, path: str, how: str, query: type | None
+) -> tuple[Route, ...]:
+    tags, found = ("watchlists",), schemas_account.Watchlist
+    return (
+        Route("GET", path, watchlists.get, Role.VIEWER, Operation(
+            f"Return a watchlist {how}", tags, query=query, responses={200: found, 404: None},
         )),
-        Route("POST", one, watchlists.add, Role.TRADER, Operation(
-            "Add a symbol to a watchlist", tags, request=schemas_account.WatchlistSymbol,
-            responses={200: schemas_account.Watchlist, 404: None, 422: None},
+        Route("PUT", path, watchlists.update, Role.TRADER, Operation(
+            f"Change a watchlist {how}", tags, query=query,
+            request=schemas_account.WatchlistChange,
+            responses={200: found, 404: None, 422: None},
         )),
-        Route("DELETE", one, watchlists.delete, Role.TRADER, Operation(
-            "Delete a watchlist", tags, responses={204: None, 404: None},
+        Route("POST", path, watchlists.add, Role.TRADER, Operation(
+            f"Add a symbol to a watchlist {how}", tags, query=query,
+            request=schemas_account.WatchlistSymbol,
+            responses={200: found, 404: None, 422: None},
         )),
-        Route("DELETE", one + "/{symbol}", watchlists.remove, Role.TRADER, Operation(
-            "Take a symbol out of a watchlist", tags,
-            responses={200: schemas_account.Watchlist, 404: None},
+        Route("DELETE", path, watchlists.delete, Role.TRADER, Operation(
+            f"Delete a watchlist {how}", tags, query=query, responses={204: None, 404: None},
         )),
     )  # fmt: skip
 

@@ -71,6 +71,12 @@ class Watchlist(msgspec.Struct, omit_defaults=True):
     assets: list[Asset] | UnsetType = UNSET
 
 
+class WatchlistQuery(msgspec.Struct):
+    """Parameters of /v2/watchlists:by_name."""
+
+    name: WatchlistName
+
+
 class NewWatchlist(msgspec.Struct):
     """A new watchlist; its name is unique in the account."""
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 SECOND_NS: Final = 1_000_000_000
+MICROSECOND_NS: Final = 1_000
 _CACHED_SECONDS_MAX: Final = 4_096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)

@@ -1,6 +1,7 @@
 """Watchlists: an account's named lists of symbols, kept in the store.
 
-Symbols travel as instrument numbers, so a list outlives whatever an instrument is called.
+Symbols travel as instrument numbers, so a list outlives whatever an instrument is called. A list is
+named in the path by its id, or as `/v2/watchlists:by_name?name=` by its name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from madang.exchange.api.schemas_account import (
     NewWatchlist,
     Watchlist,
     WatchlistChange,
+    WatchlistQuery,
     WatchlistSymbol,
 )
 from madang.exchange.api.store_client import StoreClient
@@ -52,7 +54,7 @@ class WatchlistMethods:
 
     async def get(self, request: Request) -> Response:
         """GET /v2/watchlists/{watchlist_id}."""
-        return await self._change("watchlist", account=caller(request), id=_id(request))
+        return await self._change("watchlist", account=caller(request), id=await self._id(request))
 
     async def update(self, request: Request) -> Response:
         """PUT /v2/watchlists/{watchlist_id}: `symbols` replaces what is in it."""
@@ -62,7 +64,7 @@ class WatchlistMethods:
         return await self._change(
             "put_watchlist",
             new=False,
-            id=_id(request),
+            id=await self._id(request),
             account=caller(request),
             name=body.name,
             instruments=None if body.symbols is None else self._numbers(body.symbols),
@@ -74,7 +76,7 @@ class WatchlistMethods:
         return await self._change(
             "change_instrument",
             account=caller(request),
-            id=_id(request),
+            id=await self._id(request),
             instrument=self._numbers([body.symbol])[0],
             remove=False,
         )
@@ -88,7 +90,7 @@ class WatchlistMethods:
             "change_instrument",
             repeatable=False,
             account=caller(request),
-            id=_id(request),
+            id=await self._id(request),
             instrument=found.number,
             remove=True,
         )
@@ -96,13 +98,28 @@ class WatchlistMethods:
     async def delete(self, request: Request) -> Response:
         """DELETE /v2/watchlists/{watchlist_id}."""
         await self._store.ask(
-            "delete_watchlist", repeatable=False, account=caller(request), id=_id(request)
+            "delete_watchlist",
+            repeatable=False,
+            account=caller(request),
+            id=await self._id(request),
         )
         return Response(204)
 
     async def _change(self, kind: str, *, repeatable: bool = True, **fields: object) -> Response:
         row = (await self._store.ask(kind, repeatable=repeatable, **fields))["row"]
         return json_response(_entity(row, self._replica.directory.instruments))
+
+    async def _id(self, request: Request) -> str:
+        """Return the id, as the store writes it, of the list that is meant; 404 if none."""
+        text = request.parameters.get("watchlist_id")
+        if text is None:
+            name = request.query_as(WatchlistQuery).name
+            found = await self._store.ask("watchlist_named", account=caller(request), name=name)
+            return str(found["row"]["id"])
+        try:
+            return str(uuid.UUID(text))
+        except ValueError:
+            raise not_found("watchlist not found") from None
 
     def _numbers(self, symbols: list[str]) -> list[int]:
         numbers = []
@@ -112,15 +129,6 @@ class WatchlistMethods:
                 raise unprocessable(f'asset "{echo(symbol)}" not found')
             numbers.append(found.number)
         return numbers
-
-
-def _id(request: Request) -> str:
-    """Return the list's id of the path as the store writes it; 404 where it is none."""
-    text = request.parameters["watchlist_id"]
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise not_found("watchlist not found") from None
 
 
 def _entity(row: Row, instruments: dict[int, Instrument] | None = None) -> Watchlist:

@@ -25,7 +25,9 @@ from madang.exchange.feed.settings import FeedOptions
 from madang.exchange.venue.follower import Follower
 from madang.wire.codes import Side
 
-BOOK_INTERVAL_S = 0.05
+BOOK_INTERVAL_S = 0.02
+QUOTES_PAGE: Final = 2_000
+"""Quotes in one answer, so that it fits into a message of the bus."""
 BAR_DELAY_NS: Final = 100_000_000
 """A minute is told this long after its end, since its last trades may be under way."""
 LEDGER: Final = "ledger.query"
@@ -91,10 +93,19 @@ class Feed:
         if self._quotes.get(number) == levels:
             return
         self._quotes[number] = levels
-        state = state_of(levels, engine.sequence)
-        (bid,) = best(state.bids, Side.BUY) or [(0, 0)]
-        (ask,) = best(state.asks, Side.SELL) or [(0, 0)]
-        self._publish(subject, number, {"quote": (engine.now_ns, *bid, *ask)})
+        self._publish(subject, number, {"quote": _quote_of(engine, levels)})
+
+    def quotes(self, engine: Engine, symbols: list[str] | None, after: int) -> dict[str, object]:
+        """Return quotes as they stand of instruments after a number, and where to go on."""
+        known = self._market.symbols
+        numbers = sorted(
+            n for n, symbol in known.items() if n > after and (not symbols or symbol in symbols)
+        )
+        page = numbers[:QUOTES_PAGE]
+        return {
+            "quotes": {known[n]: _quote_of(engine, engine.depth(n, 1)) for n in page},
+            "next": page[-1] if len(numbers) > len(page) else None,
+        }
 
     def _count(self, number: int, ticks: list[TradeTick]) -> None:
         """Put trades into bars, or hold them until the bars' beginning is known."""
@@ -200,11 +211,21 @@ class Feed:
             return {"sequence": follower.engine.sequence}
         if kind == "depth":
             return self.depth(follower.engine, str(query["symbol"]))
+        if kind == "quotes":
+            return self.quotes(follower.engine, query["symbols"], int(query["after"]))
         if kind == "trades":
             number = self._market.number_of(str(query["symbol"]))
             limit = max(1, min(int(query["limit"]), TRADES_KEPT))
             return list(self._market.trades.get(number or 0, ()))[-limit:]
         return {"error": "unknown kind of query"}
+
+
+def _quote_of(engine: Engine, levels: bytes) -> tuple[int, ...]:
+    """Return (time, bid, its quantity, ask, its quantity) from the best levels; 0 for none."""
+    state = state_of(levels, engine.sequence)
+    (bid,) = best(state.bids, Side.BUY) or [(0, 0)]
+    (ask,) = best(state.asks, Side.SELL) or [(0, 0)]
+    return engine.now_ns, *bid, *ask
 
 
 def _bar(fields: list[Any] | None) -> Bar | None:

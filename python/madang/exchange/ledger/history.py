@@ -41,6 +41,9 @@ from madang.exchange.ledger.tables import (
 from madang.wire.events import Order
 
 ROWS_AT_ONCE: Final = 10_000
+MICROSECOND_NS: Final = 1_000
+TIES_MAX: Final = 10_000
+"""Orders of one microsecond that may come on top of a page."""
 
 
 class HistoryConflictError(MadangError):
@@ -176,7 +179,25 @@ class History:
         )
 
     async def orders(self, wanted: OrderFilter, closed: bool) -> list[Order]:
-        """Return orders, only closed ones if `closed`, sorted and limited as asked."""
+        """Return orders, only closed ones if `closed`, sorted and limited as asked.
+
+        Those of the microsecond in which the last one was made are all there.
+        """
+        statement = self._orders_statement(wanted, closed)
+        time_ns = orders.c.created_ns
+        async with self._database.connect() as connection:
+            rows = (await connection.execute(statement.limit(wanted.limit))).mappings().all()
+            if len(rows) == wanted.limit:
+                begin_ns = rows[-1]["created_ns"] // MICROSECOND_NS * MICROSECOND_NS
+                ties = statement.where(
+                    time_ns >= begin_ns, time_ns < begin_ns + MICROSECOND_NS
+                ).limit(TIES_MAX)
+                known = {row["order_id"] for row in rows}
+                more = (await connection.execute(ties)).mappings().all()
+                rows = [*rows, *(row for row in more if row["order_id"] not in known)]
+            return [order_of_row(row) for row in rows]
+
+    def _orders_statement(self, wanted: OrderFilter, closed: bool) -> sa.Select[Any]:
         statement = sa.select(orders).where(orders.c.account == wanted.account)
         if closed:
             statement = statement.where(orders.c.closed_ns != 0)
@@ -189,10 +210,7 @@ class History:
         if wanted.instruments is not None:
             statement = statement.where(orders.c.instrument.in_(wanted.instruments))
         by = (orders.c.created_ns, orders.c.order_id)
-        statement = statement.order_by(*((c.desc() for c in by) if wanted.descending else by))
-        async with self._database.connect() as connection:
-            rows = await connection.execute(statement.limit(wanted.limit))
-            return [order_of_row(row) for row in rows.mappings()]
+        return statement.order_by(*((c.desc() for c in by) if wanted.descending else by))
 
     async def activities(
         self, wanted: ActivityFilter, unwritten: Iterable[Changes]

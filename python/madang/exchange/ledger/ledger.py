@@ -22,7 +22,7 @@ from madang.exchange.feed.days import Days
 from madang.exchange.ledger.activities import ActivityFilter
 from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, collect
 from madang.exchange.ledger.equity import Curve, CurveQuery, EquityRecorder
-from madang.exchange.ledger.history import History, OrderFilter
+from madang.exchange.ledger.history import MICROSECOND_NS, History, OrderFilter
 from madang.exchange.ledger.market_changes import MarketRows, MarketTracker
 from madang.exchange.venue import snapshot as snapshots
 from madang.wire.batch import HEADER as BATCH_HEADER
@@ -235,7 +235,11 @@ class Ledger:
         return await self._history.curve(query, (self._writing, self._changes))
 
     async def orders(self, engine: Engine, wanted: OrderFilter, status: str) -> list[Order]:
-        """Return the account's orders with `status` open, closed or all."""
+        """Return the account's orders with `status` open, closed or all.
+
+        After `limit` of them come those of the last one's microsecond, for clients that page by
+        time and keep no nanoseconds.
+        """
         found: dict[int, Order] = {}
         live = {order.order_id: order for order in live_orders(engine, wanted.account)}
         if status != "open":
@@ -251,7 +255,7 @@ class Ledger:
         ordered = sorted(
             found.values(), key=lambda o: (o.created_ns, o.order_id), reverse=wanted.descending
         )
-        return ordered[: wanted.limit]
+        return _page(ordered, wanted.limit)
 
     def _unwritten_orders(self, account: int) -> list[Order]:
         found = self._writing.orders_of(account)
@@ -263,6 +267,17 @@ def live_orders(engine: Engine, account: int) -> list[Order]:
     """Return the account's live orders, ascending id."""
     data = engine.orders(account)
     return [parse_order(data, at + RECORD_HEADER_BYTES) for _, at, _ in split_records(data)]
+
+
+def _page(ordered: list[Order], limit: int) -> list[Order]:
+    end = limit
+    while end < len(ordered) and _microsecond(ordered[end]) == _microsecond(ordered[limit - 1]):
+        end += 1
+    return ordered[:end]
+
+
+def _microsecond(order: Order) -> int:
+    return order.created_ns // MICROSECOND_NS
 
 
 def bodies(orders: list[Order]) -> list[bytes]:

@@ -82,11 +82,16 @@ class QueryServer:
         for request in requests[room:]:
             request.refuse("ledger overloaded")
         if self._task is None:
-            self._task = asyncio.create_task(self._answer_all())
-            self._task.add_done_callback(self._on_answered)
+            self._start()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._answer_all())
+        self._task.add_done_callback(self._on_answered)
 
     def _on_answered(self, _task: asyncio.Task[None]) -> None:
         self._task = None
+        if self._waiting:  # came after the last look of the one that has just ended
+            self._start()
 
     async def _answer_all(self) -> None:
         while self._waiting:

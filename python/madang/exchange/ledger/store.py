@@ -117,6 +117,17 @@ class Store:
         async with self._database.connect() as connection:
             return await _read(connection, account, name)
 
+    async def watchlist_named(self, account: int, name: str) -> Row:
+        """Return the list that is called so; raises ChoiceRefused."""
+        statement = sa.select(watchlists.c.id).where(
+            watchlists.c.account == account, watchlists.c.name == name
+        )
+        async with self._database.connect() as connection:
+            found = (await connection.execute(statement)).scalar_one_or_none()
+            if found is None:
+                raise ChoiceRefused(404, "watchlist not found")
+            return await _read(connection, account, found)
+
     async def put_watchlist(self, wanted: Row, now_ns: int) -> Row:
         """Create or change a list: `id`, `account`, `name` or None, `instruments` or None.
 

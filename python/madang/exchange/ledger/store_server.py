@@ -55,6 +55,7 @@ class StoreServer:
             "configure": self._configure,
             "watchlists": self._watchlists,
             "watchlist": self._watchlist,
+            "watchlist_named": self._watchlist_named,
             "put_watchlist": self._put_watchlist,
             "change_instrument": self._change_instrument,
             "delete_watchlist": self._delete_watchlist,
@@ -111,6 +112,9 @@ class StoreServer:
 
     async def _watchlist(self, query: Query) -> Query:
         return {"row": await self._store.watchlist(query["account"], query["id"])}
+
+    async def _watchlist_named(self, query: Query) -> Query:
+        return {"row": await self._store.watchlist_named(query["account"], query["name"])}
 
     async def _put_watchlist(self, query: Query) -> Query:
         return {"row": await self._store.put_watchlist(query, self._clock.now_ns())}

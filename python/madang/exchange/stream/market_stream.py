@@ -1,9 +1,10 @@
 """The data stream `/v2/iex`, `/v2/sip`, `/v2/test`: sign in, subscribe, then the market.
 
 Alpaca's protocol: every frame is an array, control messages are arrays of one. The header
-`Content-Type: application/msgpack` chooses msgpack. Invariant: the answer to a subscription leaves
-before its first data, and a connection that cannot keep up is told so (407) and closed, never
-silently thinned out.
+`Content-Type: application/msgpack` chooses msgpack. Beyond it, a subscription may say after which
+position (`since`) it goes on. Invariant: the answer to a subscription leaves before its first data.
+A connection that cannot keep up gets the newest of what only counts as it stands; of what counts
+message by message (trades, bars, statuses) none is left out: it is told so (407) and closed.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ import msgspec
 from madang.core.closecodes import CloseCode
 from madang.edge import ApiError, Principal, Request
 from madang.exchange.api.authenticator import ExchangeAuthenticator
+from madang.exchange.api.times import parse_time
 from madang.exchange.stream import market_messages as say
-from madang.exchange.stream.market_topics import EVERY, SUBJECTS, MarketTopics
+from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.settings import StreamSettings
+from madang.exchange.stream.topic import EVERY, SUBJECTS
 from madang.hub import Connection
 
 PATHS: Final = ("/v2/iex", "/v2/sip", "/v2/test")
 LISTS: Final = (
     "trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "orderbooks",
 )  # fmt: skip
+RESUMED: Final = frozenset(("trades", "bars", "statuses"))
+"""Lists whose messages have positions: a trade's id, the time of a bar or a status."""
+POSITION_MAX: Final = 2**62
 FOLLOWERS: Final = ("corrections", "cancelErrors")
 """These come with trades; a venue that corrects nothing sends none."""
 AUTHENTICATION_S: Final = 8.0
@@ -32,13 +39,6 @@ FAILURE_DELAY_S: Final = 0.5
 ERRORS_MAX: Final = 100
 SYMBOL_CHARACTERS_MAX: Final = 16
 _MSGPACK_TYPES: Final = frozenset(("application/msgpack", "application/x-msgpack"))
-
-
-class Limits(NamedTuple):
-    """How much one connection, and one account on one worker, may have."""
-
-    subscriptions: int = 1_000
-    connections_per_account: int = 4_096
 
 
 class Fault(NamedTuple):
@@ -152,6 +152,10 @@ class MarketSession:
                 self._complain(SYNTAX)
                 return
             asked[name] = symbols
+        since = _positions(frame.get("since"))
+        if since is None:
+            self._complain(SYNTAX)
+            return
         after = {name: dict(symbols) for name, symbols in self._lists.items()}
         for name, symbols in asked.items():
             for symbol in symbols:
@@ -159,22 +163,22 @@ class MarketSession:
                     after[name][symbol] = None
                 else:
                     after[name].pop(symbol, None)
-        if sum(map(len, after.values())) > self._owner.limits.subscriptions:
+        if sum(map(len, after.values())) > self._owner.limits.data_subscriptions_max:
             self._complain(SYMBOL_LIMIT)
             return
         before, self._lists = self._lists, after
         self._say(self._subscription())
         for name in SUBJECTS:
-            self._move(name, _effective(before[name]), _effective(after[name]))
+            self._move(name, _effective(before[name]), _effective(after[name]), since.get(name))
 
-    def _move(self, name: str, before: set[str], after: set[str]) -> None:
-        """Join what is new and leave what is not wanted any more."""
+    def _move(self, name: str, before: set[str], after: set[str], since: int | None) -> None:
+        """Join what is new, after a position if one is given; leave what is not wanted any more."""
         topics = self._owner.topics
         known = topics.sources.replica.directory
         for symbol in sorted(after - before):
             found = known.instrument(symbol)
             if symbol == EVERY or (found is not None and found.symbol == symbol):
-                topics.join(name, symbol, self._connection)
+                topics.join(name, symbol, self._connection, since)
         for symbol in sorted(before - after):
             topics.part(name, symbol, self._connection)
 
@@ -199,7 +203,7 @@ class MarketStream:
         self,
         authenticator: ExchangeAuthenticator,
         topics: MarketTopics,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: StreamSettings,
     ) -> None:
         self.authenticator = authenticator
         self.topics = topics
@@ -223,7 +227,7 @@ class MarketStream:
 
     def has_room(self, account: int) -> bool:
         """Tell whether an account may have one more connection here."""
-        return self._counts.get(account, 0) < self.limits.connections_per_account
+        return self._counts.get(account, 0) < self.limits.data_connections_per_account_max
 
     def count(self, account: int, change: int) -> None:
         """Count a connection that came or went."""
@@ -251,6 +255,21 @@ def _are_symbols(symbols: object) -> bool:
     return isinstance(symbols, list) and all(
         isinstance(symbol, str) and 0 < len(symbol) <= SYMBOL_CHARACTERS_MAX for symbol in symbols
     )
+
+
+def _positions(since: object) -> dict[str, int] | None:
+    """Return the position after which each list goes on, None where that cannot be read."""
+    if since is None:
+        return {}
+    if not isinstance(since, dict) or not since.keys() <= RESUMED:
+        return None
+    found: dict[str, int] = {}
+    for name, value in since.items():
+        position = parse_time(value) if isinstance(value, str) and name != "trades" else value
+        if type(position) is not int or not 0 <= position <= POSITION_MAX:
+            return None
+        found[name] = position
+    return found
 
 
 def _effective(symbols: dict[str, None]) -> set[str]:

@@ -19,13 +19,15 @@ from madang.core import log
 from madang.edge import ApiError, Principal, Role
 from madang.edge.eager import start
 from madang.exchange.api.authenticator import unauthorized
-from madang.exchange.api.order_request import OrderBody, ReplaceBody
+from madang.exchange.api.order_request import NewOrder, OrderBody, ReplaceBody
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.refusals import echo, forbidden, invalid
 from madang.exchange.api.render import order_json
+from madang.exchange.gateway import Outcome
 from madang.exchange.stream.dialects import control
 from madang.hub import Connection
-from madang.wire.events import Order
+from madang.wire.codes import Reason
+from madang.wire.events import Order, Result
 
 UNDER_WAY_MAX: Final = 1_000
 ID_CHARACTERS_MAX: Final = 128
@@ -56,7 +58,12 @@ class TradingOrders:
     def __init__(self, connection: Connection, orders: OrderMethods) -> None:
         self._connection = connection
         self._orders = orders
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sent = 0
+
+    @property
+    def _under_way(self) -> int:
+        return self._sent + len(self._tasks)
 
     def take(self, principal: Principal | None, raw: msgspec.Raw) -> None:
         """Take the `data` of one message and see to it that it is answered."""
@@ -66,28 +73,55 @@ class TradingOrders:
             self._say_error(_name(raw), ApiError(422, str(error)))
             return
         try:
-            work = self._work(principal, data, raw)
+            account = self._check(principal, data)
+            if data.op != "place" or not self._place(account, data):
+                self._start(data.id, self._work(account, data, raw))
         except ApiError as error:
             self._say_error(data.id[:ID_CHARACTERS_MAX], error)
-            return
-        _, task = start(asyncio.get_running_loop(), self._answer(data.id, work))
-        if task is not None:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
 
-    def _work(
-        self, principal: Principal | None, data: OrderData, raw: msgspec.Raw
-    ) -> Coroutine[Any, Any, Order]:
-        """Return what does it; raises ApiError while certainly nothing was done."""
+    def _start(self, name: str, work: Coroutine[Any, Any, Order]) -> None:
+        _, task = start(asyncio.get_running_loop(), self._answer(name, work))
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _check(self, principal: Principal | None, data: OrderData) -> int:
+        """Return the account that asks; raises ApiError where it may not."""
         if principal is None:
             raise unauthorized()
         if not principal.role.includes(Role.TRADER):
             raise forbidden("this key may only read")
         if not 0 < len(data.id) <= ID_CHARACTERS_MAX:
             raise invalid(f"id must have 1 to {ID_CHARACTERS_MAX} characters")
-        if len(self._under_way) >= UNDER_WAY_MAX:
+        if self._under_way >= UNDER_WAY_MAX:
             raise ApiError(429, f"{UNDER_WAY_MAX} orders are under way on this connection")
-        account = principal.account
+        return principal.account
+
+    def _place(self, account: int, data: OrderData) -> bool:
+        """Send a new order, the one thing that is done often; False where it needs a task."""
+        name = data.id
+
+        def tell(order: NewOrder, outcome: Outcome) -> None:
+            self._sent -= 1
+            try:
+                if (
+                    isinstance(outcome, Result)
+                    and outcome.reason == Reason.OK
+                    and outcome.order is not None
+                ):
+                    self._say_order(name, outcome.order)
+                else:
+                    work = self._orders.placed(account, order, outcome)
+                    asyncio.get_running_loop().call_soon(self._start, name, work)
+            except Exception:  # noqa: BLE001 - the outermost frame of one order
+                log.get("trading").exception("order failed", connection=self._connection.id)
+
+        sent = self._orders.place_at_once(account, data, tell)
+        self._sent += sent
+        return sent
+
+    def _work(self, account: int, data: OrderData, raw: msgspec.Raw) -> Coroutine[Any, Any, Order]:
+        """Return what does it; raises ApiError while certainly nothing was done."""
         if data.op == "place":
             return self._orders.place_body(account, data)
         if data.op == "cancel":
@@ -105,8 +139,11 @@ class TradingOrders:
             log.get("trading").exception("order failed", connection=self._connection.id)
             self._say_error(name, ApiError(500, "internal error"))
         else:
-            body = order_json(order, self._orders.directory)
-            self._say(b'{"id":%b,"status":200,"order":%b}' % (msgspec.json.encode(name), body))
+            self._say_order(name, order)
+
+    def _say_order(self, name: str, order: Order) -> None:
+        body = order_json(order, self._orders.directory)
+        self._say(b'{"id":%b,"status":200,"order":%b}' % (msgspec.json.encode(name), body))
 
     def _say_error(self, name: str, error: ApiError) -> None:
         self._say(

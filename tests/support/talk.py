@@ -1,0 +1,71 @@
+"""Workers of an application's hub inside one process, each a real server on a port of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from madang.bus import Bus, MemoryHub
+from madang.bus.lanes import Lanes
+from madang.edge import Application
+from madang.edge.hub_front import hub_routes
+from madang.hub import Hub, HubSession
+from tests.support.edge import LIMIT_S, serving
+
+
+class Worker:
+    """One worker: its bus, its hub, and a port."""
+
+    def __init__(self, bus: Bus, session: HubSession, port: int) -> None:
+        self.bus = bus
+        self.session = session
+        self.port = port
+
+    def client(self, path: str = "/ws", **options: Any) -> connect:  # noqa: ANN401
+        return connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+
+    def kill(self) -> None:
+        """End as a kill would, as far as others can tell."""
+        assert isinstance(self.bus, Lanes)
+        self.session.numbering.abort()
+        self.bus.abort()
+
+
+@asynccontextmanager
+async def worker(place: MemoryHub, name: str) -> AsyncIterator[Worker]:
+    bus = place.open(name)
+    session = HubSession(bus, Hub(), serves=True)
+    try:
+        routes = hub_routes(session)
+        async with serving(Application((), routes), hub=session.hub) as running:
+            yield Worker(bus, session, running.port)
+    finally:
+        session.close()
+        await bus.close()
+
+
+async def hear(client: ClientConnection) -> dict[str, Any]:
+    """Return the next message."""
+    import asyncio
+
+    async with asyncio.timeout(LIMIT_S):
+        message: dict[str, Any] = json.loads(await client.recv())
+    return message
+
+
+async def say(client: ClientConnection, **message: object) -> None:
+    await client.send(json.dumps(message))
+
+
+async def joined(client: ClientConnection, channels: int = 1) -> dict[str, Any]:
+    """Take the welcome and the answers for the endpoint's channels; return the last."""
+    last = await hear(client)
+    assert last["type"] == "welcome"
+    for _ in range(channels):
+        last = await hear(client)
+        assert last["type"] == "subscribed", last
+    return last
