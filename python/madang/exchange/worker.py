@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
@@ -64,6 +63,7 @@ from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
+from madang.exchange.serving import follow, show_scores
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
@@ -256,22 +256,21 @@ async def main(process: Process) -> None:
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
     _raise_open_files()
     first = list(process.sockets[PORT])
-    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
     process.status("waiting for the venue")
     if await _started(worker, process):
-        await worker.server.start(first)
-
-        def take(_port: str, listener: socket.socket) -> None:
-            if listener not in first:
-                worker.server.add_socket(listener)
-
-        process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
+        await worker.server.start([])
+        follow(process, worker.server, first)
         process.ready()
         process.status("serving")
-        checker = asyncio.create_task(_check_for_ever(worker))
+        tasks = [
+            asyncio.create_task(_check_for_ever(worker)),
+            asyncio.create_task(show_scores(process, worker.server)),
+        ]
         await process.wait_stop()
-        checker.cancel()
+        for task in tasks:
+            task.cancel()
     await worker.close()
     await bus.close()
 
