@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, log_commands, start
+from madang.cli import cluster_commands, describe, log_commands, saved, service, start
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
 QUICK_COMMANDS = (
     "start", "stop", "restart", "reload", "scale", "delete", "ls", "logs", "flush", "signal",
-    "send", "env", "reset",
+    "send", "env", "reset", "describe", "save", "resurrect", "service",
 )  # fmt: skip
 """These know the control socket or the logs alone: the market is not imported for them."""
 
@@ -37,10 +37,14 @@ app.command()(cluster_commands.reload)
 app.command(context_settings=WORDS_LIKE_OPTIONS)(cluster_commands.scale)
 app.command()(cluster_commands.delete)
 app.command()(cluster_commands.ls)
+app.command()(describe.describe)
 app.command()(cluster_commands.signal)
 app.command()(cluster_commands.send)
 app.command()(cluster_commands.env)
 app.command()(cluster_commands.reset)
+app.command()(saved.save)
+app.command()(saved.resurrect)
+app.command()(service.service)
 app.command("logs")(log_commands.show)
 app.command()(log_commands.flush)
 
