@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, describe, log_commands, saved, service, start
+from madang.cli import cluster_commands, describe, log_commands, saved, service, start, upgrade_command
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
 QUICK_COMMANDS = (
     "start", "stop", "restart", "reload", "scale", "delete", "ls", "logs", "flush", "signal",
-    "send", "env", "reset", "describe", "save", "resurrect", "service",
+    "send", "env", "reset", "describe", "save", "resurrect", "service", "upgrade",
 )  # fmt: skip
 """These know the control socket or the logs alone: the market is not imported for them."""
 
@@ -42,6 +42,7 @@ app.command()(cluster_commands.signal)
 app.command()(cluster_commands.send)
 app.command()(cluster_commands.env)
 app.command()(cluster_commands.reset)
+app.command()(upgrade_command.upgrade)
 app.command()(saved.save)
 app.command()(saved.resurrect)
 app.command()(service.service)

@@ -157,7 +157,8 @@ class Application:
         self.shares: Mapping[int, float] = {}
         self.last_problem = ""
         """Why the last reload was abandoned or rolled back, until one succeeds."""
-        self._held: dict[int, tuple[Child, int]] = {}
+        self.held: dict[int, tuple[Child, int]] = {}
+        """Who accepts from the socket of an absent slot, and which life of it was told to."""
 
     @property
     def name(self) -> str:
@@ -232,17 +233,17 @@ class Application:
         for port in self.ports:
             port.steer(live, shares if len(shares) == len(live) else {})
         wanted = steering.neighbours(live, len(self.slots))
-        for absent, (holder, incarnation) in list(self._held.items()):
+        for absent, (holder, incarnation) in list(self.held.items()):
             current = self.slots[wanted[absent]].child if absent in wanted else None
             if current is not holder or holder.incarnation != incarnation:
                 self._release(absent)
         for absent, index in wanted.items():
-            if absent not in self._held:
+            if absent not in self.held:
                 self._take(absent, self.slots[index].child)
 
     def release(self, absent: int) -> None:
         """Have the neighbour leave the socket of `absent`, which is about to be closed."""
-        if absent in self._held:
+        if absent in self.held:
             self._release(absent)
 
     def _take(self, absent: int, holder: Child) -> None:
@@ -250,17 +251,17 @@ class Application:
             message = {"kind": "take", "port": port.name, "slot": absent}
             if not holder.tell(message, [port.listeners[absent].fileno()]):
                 return
-        self._held[absent] = (holder, holder.incarnation)
+        self.held[absent] = (holder, holder.incarnation)
 
     def _release(self, absent: int) -> None:
-        holder, incarnation = self._held.pop(absent)
+        holder, incarnation = self.held.pop(absent)
         if holder.incarnation == incarnation:
             for port in self.ports:
                 holder.tell({"kind": "release", "port": port.name, "slot": absent}, [])
 
     def close_ports(self) -> None:
         """Stop listening; what still waits is reset. A later start listens where this one did."""
-        self._held.clear()
+        self.held.clear()
         numbers = {port.name: port.address[1] for port in self.ports}
         ports = tuple(replace(p, port=numbers.get(p.name, p.port)) for p in self.settings.ports)
         self.settings = replace(self.settings, ports=ports)

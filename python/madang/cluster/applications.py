@@ -14,12 +14,14 @@ from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.checks import check_application, check_ports
 from madang.cluster.errors import OperationRefused
+from madang.cluster.handles import Share
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.policy import Instance, State
 from madang.cluster.ports import Port
 from madang.cluster.processes import Processes
 from madang.cluster.settings import INSTANCES_MAX, ApplicationSettings, ClusterSettings
 from madang.cluster.specs import limits
+from madang.cluster.succession import leave_application, take_application
 from madang.cluster.templates import Template, recipe
 
 APPLICATIONS_MAX = 64
@@ -65,6 +67,15 @@ class Applications:
         for _ in range(settings.instances):
             self._add_slot(application)
         return application
+
+    def leave(self) -> list[Share]:
+        """Return what a successor needs to go on with all of them."""
+        return [leave_application(application, self._processes) for application in self.all()]
+
+    def take_over(self, share: list[Share]) -> None:
+        """Have the applications that another of us left."""
+        for left in share:
+            take_application(left, self._settings, self._processes, self._sockets)
 
     def open_ports(self, application: Application) -> None:
         """Open the sockets, one for each slot that is wanted. Raises PortTaken."""

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from madang.cluster import linux, policy
 from madang.cluster.application import Application, Slot
@@ -27,6 +28,14 @@ ALL = "all"
 Question = Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What is asked of the supervisor as a whole."""
+
+    end: Callable[[], Answer]
+    upgrade: Callable[[Operation], Procedure]
+
+
 class Commands:
     """Everything that can be asked of a supervisor."""
 
@@ -35,12 +44,12 @@ class Commands:
         applications: Applications,
         processes: Processes,
         operations: Operations,
-        end: Callable[[], Answer],
+        lifetime: Lifetime,
     ) -> None:
         self._applications = applications
         self._processes = processes
         self._operations = operations
-        self._end = end
+        self._lifetime = lifetime
         self._procedures = Procedures(applications, processes)
         self._reloading = Reloading(applications, processes, self._procedures)
         self._table: dict[str, Callable[[Question], Answer | Later]] = {
@@ -60,6 +69,7 @@ class Commands:
             "start": self._start,
             "stop": self._stop,
             "tail": self._tail,
+            "upgrade": self._upgrade,
         }
 
     def answer(self, question: Question) -> Answer | Later:
@@ -174,7 +184,7 @@ class Commands:
 
     def _stop(self, question: Question) -> Answer:
         if "name" not in question:
-            return self._end()
+            return self._lifetime.end()
         names = self._names(question)
         self._interrupt(names, "stopped by the operator")
 
@@ -195,6 +205,12 @@ class Commands:
             return self._procedures.delete(operation, self._applications.find(name)[0])
 
         return self._begin("delete", names, procedure)
+
+    def _upgrade(self, question: Question) -> Answer:
+        names = [application.name for application in self._applications.all()]
+        procedure = self._lifetime.upgrade
+        operation = self._operations.begin("upgrade", "madang", names, procedure)
+        return {"operation": operation.id}
 
     def _restart(self, question: Question) -> Answer:
         def procedure(operation: Operation, name: str) -> Procedure:

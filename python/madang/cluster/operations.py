@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from madang.cluster.errors import OperationRefused
 
@@ -103,6 +104,28 @@ class Operations:
                 del self._kept[old]
         operation.procedure = procedure(operation)
         return operation
+
+    def leave(self) -> list[dict[str, object]]:
+        """Return every operation that is remembered, for a successor."""
+        return [
+            {**operation.answer(), "applications": sorted(operation.applications)}
+            for operation in self._kept.values()
+        ]
+
+    def take_over(self, share: list[dict[str, Any]]) -> Operation:
+        """Remember what another of us left; return the one that runs, which is our own coming."""
+        for left in share:
+            operation = Operation(left["id"], left["kind"], left["name"], frozenset())
+            operation.applications = frozenset(left["applications"])
+            operation.state = OperationState(left["state"])
+            operation.steps, operation.reason = left["steps"], left["reason"]
+            self._kept[operation.id] = operation
+        self._ids = itertools.count(max(self._kept) + 1)
+        return self.running()[0]
+
+    def end(self, operation: Operation) -> None:
+        """End an operation that has no procedure any more, as done."""
+        self._end(operation, OperationState.DONE, "")
 
     def running(self) -> list[Operation]:
         """Return the operations under way, oldest first."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from madang.cluster import balance, steering
 from madang.cluster.errors import PortTaken
+from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.settings import PortSettings
 
 TCP_INFO_UNACKED = struct.Struct("=24xI")
@@ -57,8 +58,24 @@ class Port:
             listener = self._given[len(self.listeners)].dup()
             listener.listen(self._backlog)
         else:
-            listener = _listen(self._family, self.address, self._backlog)
+            listener = self._another()
         self.listeners.append(listener)
+
+    def _another(self) -> socket.socket:
+        """Make a socket of our own. Raises PortTaken."""
+        try:
+            return _listen(self._family, self.address, self._backlog)
+        except PortTaken as error:
+            if not self._given:
+                raise
+            count = len(self._given)
+            text = (
+                f"port {self.name} has {count} {'socket' if count == 1 else 'sockets'} from"
+                " systemd, which only its own user can add to, and each instance needs one:"
+                " repeat ListenStream= in the socket unit, once for each instance"
+                f" ({error.message})"
+            )
+            raise PortTaken(text, **error.data) from error
 
     def remove(self) -> None:
         """Close the socket of the last slot, in every process that has it, once it is drained."""
@@ -76,6 +93,28 @@ class Port:
         if code != self._program:
             steering.attach(self.listeners[0], code)
             self._program = code
+
+    def leave(self) -> dict[str, object]:
+        """Return what a successor needs to go on with these sockets."""
+        return {
+            "name": self.name,
+            "listeners": [handle(listener) for listener in self.listeners],
+        }
+
+    @classmethod
+    def take_over(
+        cls, settings: PortSettings, backlog: int, share: Share, given: Sequence[socket.socket]
+    ) -> Port:
+        """Return the port that was left; nothing happens to its sockets."""
+        port = cls.__new__(cls)
+        port.name = settings.name
+        port._backlog = backlog
+        port._given = list(given)
+        port.listeners = [given_socket(written) for written in share["listeners"]]
+        port._family = port.listeners[0].family
+        port.address = port.listeners[0].getsockname()[:2]
+        port._program = []  # the next `steer` says the same again
+        return port
 
     def queued(self, slot: int) -> int:
         """Return how many connections wait to be accepted from the socket of `slot`."""

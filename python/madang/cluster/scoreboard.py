@@ -95,6 +95,10 @@ class Scoreboard:
         ).cast("q")
         return row
 
+    def claim(self, row: int) -> None:
+        """Take a row as it is: its process has been there all the time."""
+        self._free.remove(row)
+
     def give_back(self, row: int) -> None:
         """Let the row be taken by another; its process is gone."""
         self._free.append(row)
