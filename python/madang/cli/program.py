@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, describe, log_commands, saved, service, start, upgrade_command
+from madang.cli import (
+    cluster_commands,
+    describe,
+    log_commands,
+    saved,
+    service,
+    start,
+    upgrade_command,
+)
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1

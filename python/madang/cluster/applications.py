@@ -13,7 +13,7 @@ from dataclasses import replace
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.checks import check_application, check_ports
-from madang.cluster.errors import OperationRefused
+from madang.cluster.errors import OperationRefused, PortTaken
 from madang.cluster.handles import Share
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.policy import Instance, State
@@ -94,8 +94,15 @@ class Applications:
         """Add one slot with its sockets. Raises OperationRefused, PortTaken."""
         if len(application.slots) >= INSTANCES_MAX:
             raise OperationRefused(f"expected at most {INSTANCES_MAX} instances")
-        for port in application.ports:
-            port.add()
+        added: list[Port] = []
+        try:
+            for port in application.ports:
+                port.add()
+                added.append(port)
+        except PortTaken:
+            for port in added:
+                port.remove()
+            raise
         return self._add_slot(application)
 
     def shrink(self, application: Application) -> None:

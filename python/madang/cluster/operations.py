@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from madang.cluster.errors import OperationRefused
+from madang.core.errors import MadangError
 
 KEPT_MAX = 200
 STEPS_MAX = 1_000
@@ -167,6 +168,8 @@ class Operations:
                 self._end(operation, OperationState.ROLLED_BACK, str(reason))
             except OperationFailed as reason:
                 self._end(operation, OperationState.FAILED, str(reason))
+            except MadangError as error:
+                self._end(operation, OperationState.FAILED, error.message)
 
     def cancel(self, application: str, reason: str, state: OperationState) -> None:
         """End what has `application`, as `state` and with that reason."""

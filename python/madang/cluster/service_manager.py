@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.loop import Loop
@@ -20,6 +20,7 @@ FIRST_DESCRIPTOR = 3
 PARTS = 3
 """WATCHDOG=1 is sent that many times in the time that systemd allows."""
 MICROSECOND_NS = 1_000
+STATUS_PERIOD_NS = 1_000_000_000
 
 
 class ServiceManager:
@@ -63,8 +64,10 @@ class ServiceManager:
             },
         }
 
-    def begin(self, loop: Loop) -> None:
-        """Speak for as long as the loop turns."""
+    def begin(self, loop: Loop, status: Callable[[], str]) -> None:
+        """Speak for as long as the loop turns; `status()` is said whenever it has changed."""
+        if self._sender is not None:
+            loop.every(STATUS_PERIOD_NS, lambda: self._status(status()))
         if self._watchdog_ns:
             loop.every(self._watchdog_ns, lambda: self._say("WATCHDOG=1"))
 
@@ -74,9 +77,8 @@ class ServiceManager:
         self._say(f"READY=1\nSTATUS={status}")
         self._told = status
 
-    def status(self, text: str) -> None:
-        """Say how things are, if that is news."""
-        if text != self._told and self._sender is not None:
+    def _status(self, text: str) -> None:
+        if text != self._told:
             self._told = text
             self._say(f"STATUS={text}")
 

@@ -25,6 +25,7 @@ from madang.cluster.specs import limits
 VERSION = 1
 """Of this form, and of what is said between supervisor, templates and children."""
 
+
 class CannotTakeOver(ClusterError):
     """What another supervisor left cannot be used by this code."""
 

@@ -40,6 +40,7 @@ EXIT_BOOT_FAILURE = 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 SETTLED = (State.READY, State.ERRORED, State.STOPPED)
+STATUS_APPLICATIONS_MAX = 10
 OWN_LAG_NS = 500 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
@@ -180,7 +181,7 @@ class Supervisor:
             for slot in application.slots:
                 self._processes.feed(slot.child, policy.Start())
         self._upkeep = self._look_after()
-        self._manager.begin(self._loop)
+        self._manager.begin(self._loop, self._status)
         self._check_boot()
 
     def _look_after(self, share: Share | None = None) -> Upkeep:
@@ -247,7 +248,7 @@ class Supervisor:
         if all(c.state in settled for a in found for c in a.children()):
             self._booted = True
             self._journal.write("all instances are ready")
-            self._manager.ready(f"{', '.join(a.name for a in found) or 'nothing'} started")
+            self._manager.ready(self._status())
             self._on_ready(
                 {n: a for application in found for n, a in application.addresses().items()}
             )
@@ -259,6 +260,13 @@ class Supervisor:
                 self._journal.write("cannot start: stopping", failed=failed)
                 self._exit_code = EXIT_BOOT_FAILURE
                 self._stop_requests = 1
+
+    def _status(self) -> str:
+        """Return how things are, in a line for whoever manages services."""
+        found = self._applications.all()
+        parts = [f"{a.name} {a.ready()}/{a.wanted}" for a in found[:STATUS_APPLICATIONS_MAX]]
+        more = f" and {len(found) - len(parts)} more" if len(found) > len(parts) else ""
+        return f"ready: {', '.join(parts) or 'nothing to run'}{more}"
 
     # --- becoming new code --------------------------------------------------------------------
 
@@ -291,7 +299,7 @@ class Supervisor:
         self._logger.go_on()
         self._journal.write("supervisor took over", pid=os.getpid(), version=__version__)
         self._processes.go_on()
-        self._manager.begin(self._loop)
+        self._manager.begin(self._loop, self._status)
         for application in self._applications.all():
             application.steer()
         self._processes.reap()  # whoever died meanwhile
