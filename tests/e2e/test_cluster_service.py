@@ -145,15 +145,34 @@ def test_it_grows_beyond_them_where_they_are_of_the_same_user(tmp_path: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs sockets of another user")
 def test_it_says_why_it_cannot_grow_beyond_those_of_another_user(tmp_path: Path) -> None:
-    with service(tmp_path, 2, uid=NOBODY) as (manager, running):
+    with service(tmp_path, 3, uid=NOBODY) as (manager, running):
         running.wait_ready()
-        done = running.operate("scale", name="web", instances="3")
+        done = running.operate("scale", name="web", instances="5")
         assert done["state"] == "failed"
-        assert "port http has 2 sockets from systemd" in done["reason"]
+        assert "port http has 3 sockets from systemd" in done["reason"]
         assert "repeat ListenStream=" in done["reason"]
         assert {answering(manager.address) for _ in range(40)} == set(pids(running).values())
         assert running.ask("ls")["applications"][0]["wanted"] == 2
-        assert running.operate("reload", name="web")["state"] == "done"
+        assert running.operate("scale", name="web", instances="3")["state"] == "done"
+        assert {answering(manager.address) for _ in range(60)} == set(pids(running).values())
+
+
+def test_whoever_came_early_is_served_also_where_there_are_more_sockets(tmp_path: Path) -> None:
+    manager = ServiceManager(tmp_path, 4)
+    web = role("web", "answer", instances=1, ports=http())
+    with ExitStack() as stack:
+        stack.callback(manager.close)
+        early = [
+            stack.enter_context(socket.create_connection(manager.address, timeout=20))
+            for _ in range(40)
+        ]
+        running = stack.enter_context(ending(manager.start(tmp_path, [web])))
+        running.wait_ready()
+        for client in early:
+            client.sendall(b"who\n")
+            assert int(client.recv(64)) == running.pid("web-0")
+        assert running.operate("scale", name="web", instances="3")["state"] == "done"
+        assert {answering(manager.address) for _ in range(60)} == set(pids(running).values())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs sockets of another user")

@@ -232,7 +232,8 @@ class Application:
         shares = {slot: share for slot, share in self.shares.items() if slot in live}
         for port in self.ports:
             port.steer(live, shares if len(shares) == len(live) else {})
-        wanted = steering.neighbours(live, len(self.slots))
+        places = max(port.places for port in self.ports)
+        wanted = steering.neighbours(live, places)
         for absent, (holder, incarnation) in list(self.held.items()):
             current = self.slots[wanted[absent]].child if absent in wanted else None
             if current is not holder or holder.incarnation != incarnation:
@@ -248,8 +249,9 @@ class Application:
 
     def _take(self, absent: int, holder: Child) -> None:
         for port in self.ports:
+            descriptor = port.at(absent)
             message = {"kind": "take", "port": port.name, "slot": absent}
-            if not holder.tell(message, [port.listeners[absent].fileno()]):
+            if descriptor is not None and not holder.tell(message, [descriptor]):
                 return
         self.held[absent] = (holder, holder.incarnation)
 

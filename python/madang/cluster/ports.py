@@ -77,6 +77,19 @@ class Port:
             )
             raise PortTaken(text, **error.data) from error
 
+    @property
+    def places(self) -> int:
+        """How many sockets the kernel knows of: those of the slots, and any more that were given.
+
+        What came to the others before `steer` could say otherwise waits there for somebody.
+        """
+        return max(len(self.listeners), len(self._given))
+
+    def at(self, place: int) -> int | None:
+        """Return the descriptor of the socket at `place`, a slot or one that was given."""
+        found = self.listeners if place < len(self.listeners) else self._given
+        return found[place].fileno() if place < len(found) else None
+
     def remove(self) -> None:
         """Close the socket of the last slot, in every process that has it, once it is drained."""
         listener = self.listeners.pop()
