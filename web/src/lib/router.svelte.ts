@@ -6,6 +6,7 @@ export type Section = (typeof SECTIONS)[number];
 export type Page =
   | { name: 'home' }
   | { name: 'trade'; symbol: string }
+  | { name: 'trading' }
   | { name: 'account'; section: Section }
   | { name: 'signin' }
   | { name: 'signup' }
@@ -52,6 +53,7 @@ class Router {
 export function toPage(path: string): Page {
   if (path === '/' || path === '/index.html') return { name: 'home' };
   if (path === '/signin' || path === '/signup') return { name: path === '/signin' ? 'signin' : 'signup' };
+  if (path === '/trade' || path === '/trade/') return { name: 'trading' };
   const account = /^\/account(?:\/([a-z]+))?\/?$/.exec(path);
   if (account) {
     const section = SECTIONS.find((one) => one === (account[1] ?? 'overview'));
