@@ -138,7 +138,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(shell: Terminal) -
 
 
 def test_where_nothing_runs_every_command_says_so(shell: Terminal) -> None:
-    commands = [(name, "web") for name in NAMED]
+    commands: list[tuple[str, ...]] = [(name, "web") for name in NAMED]
     commands += [("ls",), ("stop",), ("stop", "web"), ("save",), ("scale", "web", "2")]
     for words in [*commands, ("signal", "web", "USR1"), ("send", "web", "x")]:
         done = shell.run(*words)
@@ -180,6 +180,6 @@ def test_the_shell_completes_commands_names_and_signals(shell: Terminal, web: in
     assert complete(shell, "reload", "w") == ["web", "web-0", "web-1"]
     assert complete(shell, "scale", "") == ["web"]
     assert complete(shell, "stop", "a") == ["all"]
-    assert "USR1" in complete(shell, "signal", "web", "us")
+    assert "USR1" in complete(shell, "signal", "web", "US")
     shell.good("stop")
     assert complete(shell, "reload", "w") == []

@@ -53,8 +53,8 @@ def test_a_program_gets_arguments_environment_and_directory(shell: Terminal) -> 
     words = ("start", "echo.py", "--name", "mail", "--env", "COLOUR=green", "first")
     shell.good(*words, "--", "--second", COLOUR="red")
     shell.until_said("mail", f"begins ['first', '--second'] green {shell.folder}")
-    words = ("start", "../echo.py", "--name", "there", "--directory", "elsewhere")
-    shell.good(*words, COLOUR="red")
+    place = ("--name", "there", "--directory", "elsewhere")
+    shell.good("start", "../echo.py", *place, COLOUR="red")
     shell.until_said("there", f"begins [] red {shell.folder}/elsewhere")
 
 

@@ -11,14 +11,15 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, describe, log_commands, saved, service, start
+from madang.cli import cluster_commands, describe, log_commands, monit, saved, service, start
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
 NAME = "madang"
 QUICK_COMMANDS = (
     "start", "stop", "restart", "reload", "scale", "delete", "ls", "logs", "flush", "signal",
-    "send", "env", "reset", "describe", "save", "resurrect", "service",
+    "send", "env", "reset", "describe", "monit", "save", "resurrect",
+    "service",
 )  # fmt: skip
 """These know the control socket or the logs alone: the market is not imported for them."""
 
@@ -40,6 +41,7 @@ app.command(context_settings=WORDS_LIKE_OPTIONS)(cluster_commands.scale)
 app.command()(cluster_commands.delete)
 app.command()(cluster_commands.ls)
 app.command()(describe.describe)
+app.command()(monit.monit)
 app.command()(cluster_commands.signal)
 app.command()(cluster_commands.send)
 app.command()(cluster_commands.env)
