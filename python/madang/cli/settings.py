@@ -23,6 +23,7 @@ from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
 from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.registration import AccountsSettings
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub.settings import HubSettings
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     stream: StreamSettings
     hub: HubSettings
     balancer: BalancerSettings
+    accounts: AccountsSettings = AccountsSettings()
     applications: tuple[ApplicationSettings, ...] = ()
     has_market: bool = True
 
@@ -79,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True):
         return runtime_dir(self.state_dir)
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer", "accounts")
 
 
 def load(
@@ -117,6 +119,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         stream=decode_section(StreamSettings, section["stream"], source, "stream"),
         hub=decode_section(HubSettings, section["hub"], source, "hub"),
         balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
+        accounts=decode_section(AccountsSettings, section["accounts"], source, "accounts"),
     )
 
 
