@@ -249,6 +249,52 @@ def test_a_stop_in_the_middle_of_it_stops_everything(tmp_path: Path) -> None:
             assert running.stop() == 0
 
 
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_a_stop_at_the_worst_moment_is_not_lost(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    pause = f"import pathlib, time; pathlib.Path({str(here)!r}).touch(); time.sleep(0.5)"
+    with own_copy(tmp_path, monkeypatch) as code:
+        if moment == "before":  # the code that leaves has seen it only just before it leaves
+            block = "        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)\n"
+            edit(code / "cluster/supervisor.py", block, f"        {pause}\n{block}")
+        with cluster(tmp_path, [role("web", "answer", ports=http())]) as running:
+            running.wait_ready()
+            if moment == "between":  # the code that comes does not yet look for it
+                line = "        return run_supervisor(settings, lambda"
+                edit(code / "cluster/foreground.py", line, f"        {pause}\n{line}")
+            running.ask("upgrade")
+            until(here.exists)
+            assert running.stop() == 0
+            assert "stopped gracefully" in running.log("web")
+
+
+def test_a_child_that_dies_while_nobody_looks_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    pause = f"import pathlib, time; pathlib.Path({str(here)!r}).touch(); time.sleep(0.7)"
+    with (
+        own_copy(tmp_path, monkeypatch) as code,
+        cluster(tmp_path, [role("web", "answer", instances=2, ports=http())]) as running,
+    ):
+        address = running.wait_ready()["http"]
+        victim, other = running.pid("web-0"), running.pid("web-1")
+        line = "        return run_supervisor(settings, lambda"
+        edit(code / "cluster/foreground.py", line, f"        {pause}\n{line}")
+        operation = running.ask("upgrade")["operation"]
+        until(here.exists)
+        os.kill(victim, signal.SIGKILL)
+        wait_done(running, operation)
+        until(partial(running.replaced, "web-0", victim))
+        assert running.row("web-0")["last_exit"] == "SIGKILL"
+        assert answering(address) in pids(running).values()
+        assert running.pid("web-1") == other
+        # Nobody was blamed for the silence of the supervisor itself.
+        assert "stalled" not in running.log("madang")
+
+
 def test_it_is_refused_while_something_else_is_under_way(tmp_path: Path) -> None:
     with cluster(tmp_path, [role("deaf", "deaf", stop_timeout_ms=1_500)]) as running:
         running.wait_ready()
