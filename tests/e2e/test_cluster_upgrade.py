@@ -295,6 +295,23 @@ def test_a_child_that_dies_while_nobody_looks_is_replaced(
         assert "stalled" not in running.log("madang")
 
 
+def test_it_waits_for_a_child_that_is_about_to_be_born(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "slow.py").write_text("import time\ntime.sleep(1.5)\n")
+    entry = role("web", "idle", directory=str(code))
+    entry |= {"preload": ["slow"], "target": "tests.e2e.cluster_roles:idle"}
+    with cluster(tmp_path, [entry]) as running:
+        running.wait_ready()
+        victim = running.pid("web")
+        os.kill(running.helper("template"), signal.SIGKILL)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: running.row("web")["pid"] is None)
+        upgraded(running)
+        until(partial(running.replaced, "web", victim))
+        assert running.row("web")["restarts"] == 1
+
+
 def test_it_is_refused_while_something_else_is_under_way(tmp_path: Path) -> None:
     with cluster(tmp_path, [role("deaf", "deaf", stop_timeout_ms=1_500)]) as running:
         running.wait_ready()

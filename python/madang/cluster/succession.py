@@ -50,9 +50,7 @@ APPLICATION_ANEW = frozenset({"limits", "leaving", "shares"})
 
 def is_quiet(application: Application) -> bool:
     """Whether nothing of it is between two states that could not be told."""
-    return not application.leaving and all(
-        slot.other is None and slot.child.request_id is None for slot in application.slots
-    )
+    return not application.leaving and all(slot.other is None for slot in application.slots)
 
 
 def leave_application(application: Application, processes: Processes) -> Share:
