@@ -218,9 +218,8 @@ class VenueDriver:
         result = await self._gateway.submit(self._address(command))
         order = result.order
         known = result._replace(number=self._known(result.number))
-        if result.reason != Reason.OK or order is None or order.replaces:
-            return Reply(known, ())
-        if not order.filled_quantity:
+        came_in = command[KIND_AT] == CommandKind.NEW_ORDER and result.reason == Reason.OK
+        if not came_in or order is None or not order.filled_quantity:
             return Reply(known, ())
         return Reply(known, await self._trades(order))
 
