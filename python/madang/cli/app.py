@@ -37,7 +37,11 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
     engine = settings.venue.engine
     replica = {"engine": engine, "timezone": settings.venue.timezone}
-    ledger = {**replica, "ledger": msgspec.to_builtins(settings.ledger)}
+    ledger = {
+        **replica,
+        "hours": msgspec.to_builtins(settings.venue.hours),
+        "ledger": msgspec.to_builtins(settings.ledger),
+    }
     applications = [
         _application("venue", msgspec.to_builtins(settings.venue)),
         _application("ledger", ledger, REPLICA_NICE),
