@@ -213,14 +213,16 @@ def test_sql_is_read_once_a_day_and_fills_are_added_as_they_come(tmp_path: Path)
     asyncio.run(main())
 
 
-def test_a_fill_that_comes_while_sql_is_read_counts_once(tmp_path: Path) -> None:
+def test_a_fill_that_is_written_or_comes_while_sql_is_read_counts_once(tmp_path: Path) -> None:
     async def main() -> None:
         story = await begin(tmp_path, ())
         story.trade(10, 20)
-        reading = asyncio.ensure_future(story.ledger.day(story.engine, BUYER))
+        waiting = (story.ledger._changes,)
+        await story.ledger.write(story.engine)  # what waited is in SQL, too, once it is read
+        book = story.ledger.days
+        reading = asyncio.create_task(book.read(story.sql, BUYER, story.now_ns, waiting))
         await asyncio.sleep(0)
         story.trade(5, 30)
-        await story.ledger.write(story.engine)
         bought = (await reading).bought[1]
         assert bought == (15 * QUANTITY_SCALE, 350 * QUANTITY_SCALE * PRICE_SCALE)
         assert await story.sees() == Seen(0, 10, 15, 350)
