@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -209,11 +209,21 @@ async def _write_for_ever(ledger: Ledger, follower: Follower) -> None:
     while True:
         await ledger.write_due()
         try:
-            await ledger.write(follower.engine)
+            await _whole(ledger.write(follower.engine))
             follower.release(ledger.written)
         except (SQLAlchemyError, OSError) as error:
             logger.exception("write failed, the rows wait", error=str(error))
             await asyncio.sleep(WRITE_RETRY_S)
+
+
+async def _whole(writing: Coroutine[Any, Any, None]) -> None:
+    """Await a write; a cancelled wait ends with it, since half of one would lock the database."""
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _settle_pending(process: Process, bus: Bus) -> None:
