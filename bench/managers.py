@@ -16,12 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
 from bench.harness import CACHE, ROOT, PeerMissing, python_package, run
-from madang.cli.settings import runtime_dir
 from madang.cluster.control import SOCKET_NAME, request
 
 PEERS = Path(__file__).parent / "peers"
@@ -92,34 +91,76 @@ def npm_package(name: str) -> Path:
     return folder
 
 
-class Madang:
-    """`madang start` in the background, with the hello server as an ordinary ASGI application."""
+class Supervised:
+    """A supervisor in the foreground with these applications, as `madang start` makes it."""
+
+    def __init__(self, folder: Path, applications: list[dict[str, object]]) -> None:
+        self._socket = folder / "run" / SOCKET_NAME
+        self.state = folder / "state"
+        table = {
+            "state_dir": str(self.state),
+            "runtime_dir": str(folder / "run"),
+            "applications": applications,
+            "log": {"terminal": False},
+        }
+        self._said = folder / "supervisor.txt"
+        with self._said.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.peers.supervisor", json.dumps(table)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+        wait_for(lambda: b"serving" in self._said.read_bytes(), START_LIMIT_S, "our workers")
+
+    def ask(self, command: str, **more: object) -> dict[str, Any]:
+        """Ask over the control socket."""
+        return request(self._socket, {"command": command, **more})
+
+    def operate(self, command: str, **more: object) -> dict[str, Any]:
+        """Begin an operation and return it when it has ended."""
+        number = self.ask(command, **more)["operation"]
+
+        def ended() -> bool:
+            return bool(self.ask("operation", id=number)["state"] != "running")
+
+        wait_for(ended, RELOAD_LIMIT_S, f"the end of {command}")
+        return self.ask("operation", id=number)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what `madang ls` shows."""
+        rows: list[dict[str, Any]] = self.ask("ls")["rows"]
+        return rows
+
+    def ready(self, name: str) -> set[int]:
+        """Return the ready processes of an application."""
+        return {row["pid"] for row in self.rows() if row["app"] == name and row["state"] == "ready"}
+
+    def stop(self) -> None:
+        """End the supervisor and everything it runs."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(STOP_LIMIT_S)
+
+
+def asgi(target: str, port: int, workers: int, **more: object) -> dict[str, object]:
+    """Describe an ASGI application of this repository as `madang start` does."""
+    ports = [{"name": "http", "host": "127.0.0.1", "port": port}]
+    entry = {"kind": "asgi", "target": target, "instances": workers, "ports": ports}
+    return {**entry, "directory": str(ROOT), **more}
+
+
+class Madang(Supervised):
+    """The hello server as an ordinary ASGI application."""
 
     def __init__(self, folder: Path, workers: int = WORKERS, target: str = HELLO) -> None:
-        self.state = folder / "state"
         self.workers_wanted = workers
         self.port = free_port()
-        self._run(
-            *("start", target, "--name", "hello", "-i", str(workers)),
-            *("--port", str(self.port), "--host", "127.0.0.1", "--directory", str(ROOT)),
-        )
-        wait_for(lambda: len(self.workers()) == workers, START_LIMIT_S, "our workers")
-
-    def _run(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "madang.cli.main", *arguments]
-        return run([*command, "--state", str(self.state)])
-
-    def rows(self) -> list[dict[str, object]]:
-        """Return what `madang ls` shows."""
-        answer = request(runtime_dir(self.state.absolute()) / SOCKET_NAME, {"command": "ls"})
-        rows = answer["rows"]
-        assert isinstance(rows, list)
-        return rows
+        super().__init__(folder, [{"name": "hello", **asgi(target, self.port, workers)}])
 
     def workers(self) -> set[int]:
         """Return the ready processes of the application."""
-        rows = self.rows()
-        return {int(str(r["pid"])) for r in rows if r["app"] == "hello" and r["state"] == "ready"}
+        return self.ready("hello")
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Look at the rows: all ready, none of them the dead one."""
@@ -127,18 +168,16 @@ class Madang:
         return len(ready) == self.workers_wanted and dead not in ready
 
     def reload(self) -> None:
-        """Call `madang reload`, which returns when the new generation has taken over."""
-        self._run("reload", "hello")
-
-    def stop(self) -> None:
-        """End the supervisor and everything it runs."""
-        self._run("stop")
+        """Reload as `madang reload` does; done when the new generation has taken over."""
+        done = self.operate("reload", name="hello")
+        assert done["state"] == "done", done["reason"]
 
 
 class Pm2:
     """pm2 in cluster mode with the seed's own server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = WORKERS) -> None:
+        self.workers_wanted = workers
         self._command = [str(npm_package(PM2) / "node_modules" / ".bin" / "pm2")]
         self._log = folder / "pm2" / "pm2.log"
         self.port = free_port()
@@ -147,7 +186,7 @@ class Pm2:
             "PORT": str(self.port),
             "PM2_DISCRETE_MODE": "true",
         }
-        self._run("start", str(PEERS / "hello_server.js"), "-i", str(WORKERS), "--name", "hello")
+        self._run("start", str(PEERS / "hello_server.js"), "-i", str(workers), "--name", "hello")
         wait_for(lambda: answers(self.port), START_LIMIT_S, "pm2's server")
 
     def _run(self, *arguments: str) -> str:
@@ -160,7 +199,7 @@ class Pm2:
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Count what its log says: a worker is `online` when it listens; asking costs too much."""
-        return self._log.read_text().count("] online") >= WORKERS + deaths
+        return self._log.read_text().count("] online") >= self.workers_wanted + deaths
 
     def reload(self) -> None:
         """Call `pm2 reload`, which returns when the last worker is replaced."""
