@@ -3,10 +3,10 @@
 Method: the hello server on four workers under each manager; 200 requests a second on connections of
 their own and 50 kept connections with ten requests a second each; 250 ms after the last successor
 was ready the oldest worker gets SIGKILL, so that each has lived for a second, which is what both
-managers ask of one that is to be replaced at once. A request counts as in flight when it was sent before the killed process was gone (its
-pidfd says when) and had no answer then; only such may fail. `failed_requests` are all others,
-`refused_connections` those that could not connect. A successor is ready when the manager says so:
-`madang ls`, pm2's log. The load runs in a process of its own.
+managers ask of one that is to be replaced at once. A request counts as in flight when it was sent
+before the killed process was gone (its pidfd says when) and had no answer then; only such may fail.
+`failed_requests` are all others, `refused_connections` those that could not connect. A successor is
+ready when the manager says so: `madang ls`, pm2's log. The load runs in a process of its own.
 """
 
 from __future__ import annotations

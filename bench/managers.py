@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import psutil
 
 from bench.harness import CACHE, ROOT, PeerMissing, python_package, run
+from madang.cli.settings import runtime_dir
 from madang.cluster.control import SOCKET_NAME, request
 
 PEERS = Path(__file__).parent / "peers"
@@ -95,11 +96,12 @@ class Supervised:
     """A supervisor in the foreground with these applications, as `madang start` makes it."""
 
     def __init__(self, folder: Path, applications: list[dict[str, object]]) -> None:
-        self._socket = folder / "run" / SOCKET_NAME
         self.state = folder / "state"
+        run = runtime_dir(self.state)
+        self._socket = run / SOCKET_NAME
         table = {
             "state_dir": str(self.state),
-            "runtime_dir": str(folder / "run"),
+            "runtime_dir": str(run),
             "applications": applications,
             "log": {"terminal": False},
         }
@@ -178,7 +180,7 @@ class Pm2:
 
     def __init__(self, folder: Path, workers: int = WORKERS) -> None:
         self.workers_wanted = workers
-        self._command = [str(npm_package(PM2) / "node_modules" / ".bin" / "pm2")]
+        self.command = [str(npm_package(PM2) / "node_modules" / ".bin" / "pm2")]
         self._log = folder / "pm2" / "pm2.log"
         self.port = free_port()
         self._environment: Mapping[str, str] = {
@@ -189,8 +191,18 @@ class Pm2:
         self._run("start", str(PEERS / "hello_server.js"), "-i", str(workers), "--name", "hello")
         wait_for(lambda: answers(self.port), START_LIMIT_S, "pm2's server")
 
+    @property
+    def pid(self) -> int:
+        """Return the pid of its daemon."""
+        return int((self._log.parent / "pm2.pid").read_text())
+
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """Return the environment that its commands need."""
+        return {**os.environ, **self._environment}
+
     def _run(self, *arguments: str) -> str:
-        return run([*self._command, *arguments], environment=self._environment)
+        return run([*self.command, *arguments], environment=self._environment)
 
     def workers(self) -> set[int]:
         """Return the online processes of `pm2 jlist`."""

@@ -18,6 +18,6 @@ async def app(
 ) -> None:
     """Answer with the pid; /hang holds the event loop first."""
     if scope["path"] == "/hang":
-        time.sleep(HANG_S)
+        time.sleep(HANG_S)  # noqa: ASYNC251 - that is the point
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
