@@ -35,6 +35,17 @@ PRELOAD = (
 
 def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
+    applications = [*(_market(settings, demo=demo) if settings.has_market else ())]
+    applications += settings.applications
+    return ClusterSettings(
+        state_dir=settings.state_dir,
+        runtime_dir=settings.runtime_dir,
+        applications=tuple(applications),
+        log=LogSettings(terminal=not demo),
+    )
+
+
+def _market(settings: Settings, *, demo: bool) -> list[ApplicationSettings]:
     engine = settings.venue.engine
     replica = {"engine": engine, "timezone": settings.venue.timezone}
     ledger = {**replica, "ledger": msgspec.to_builtins(settings.ledger)}
@@ -47,12 +58,7 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     applications += _agent(settings)
     if demo:
         applications.append(_traders(settings))
-    return ClusterSettings(
-        state_dir=settings.state_dir,
-        runtime_dir=settings.runtime_dir,
-        applications=tuple(applications),
-        log=LogSettings(terminal=not demo),
-    )
+    return applications
 
 
 def _application(name: str, options: Mapping[str, object], nice: int = 0) -> ApplicationSettings:

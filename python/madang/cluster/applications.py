@@ -6,6 +6,8 @@ Sockets and pipes come and go here and nowhere else. Nothing here waits, or deci
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from madang.cluster import policy
@@ -27,7 +29,15 @@ AT_REST = (State.IDLE, State.STOPPED, State.ERRORED)
 class Applications:
     """The applications of one supervisor, in the order in which they were added."""
 
-    def __init__(self, settings: ClusterSettings, processes: Processes, logger: LoggerHost) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        processes: Processes,
+        logger: LoggerHost,
+        sockets: Mapping[str, list[socket.socket]],
+    ) -> None:
+        """`sockets` are those that were there before us, by the name of their port."""
+        self._sockets = sockets
         self._settings = settings
         self._processes = processes
         self._logger = logger
@@ -62,7 +72,9 @@ class Applications:
         slots = max(len(application.slots), application.wanted)
         try:
             for port in kept:
-                application.ports.append(Port(port, slots, self._settings.backlog))
+                application.ports.append(
+                    Port(port, slots, self._settings.backlog, self._sockets.get(port.name, ()))
+                )
         except BaseException:
             application.close_ports()
             raise

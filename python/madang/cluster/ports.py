@@ -3,13 +3,14 @@
 A worker inherits the socket of its slot and so does its replacement, so the accept queue outlives
 the worker. A first bind without SO_REUSEPORT makes sure that nobody else is on the port. The kernel
 counts the sockets of a group in the order in which they came, so only the last is ever closed.
+Sockets that systemd made beforehand come first; they stay when their slot goes, for the next one.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from madang.cluster import balance, steering
 from madang.cluster.errors import PortTaken
@@ -22,32 +23,48 @@ TCP_INFO_UNACKED = struct.Struct("=24xI")
 class Port:
     """The sockets of one public port, in slot order."""
 
-    def __init__(self, settings: PortSettings, slots: int, backlog: int) -> None:
+    def __init__(
+        self,
+        settings: PortSettings,
+        slots: int,
+        backlog: int,
+        given: Sequence[socket.socket] = (),
+    ) -> None:
+        """Listen with one socket for each slot; those `given` are used before any is made."""
         self.name = settings.name
         self._backlog = backlog
+        self._given = [_adopted(settings.name, listener) for listener in given]
         self._family, address = _resolve(settings)
-        if address[1] != 0:
+        if given:
+            self._family, address = given[0].family, given[0].getsockname()
+        elif address[1] != 0:
             _probe(self._family, address)
+        self.address: tuple[str, int] = (address[0], address[1])
         self.listeners: list[socket.socket] = []
         try:
             for _ in range(slots):
-                self.listeners.append(_listen(self._family, address, backlog))
-                address = self.listeners[-1].getsockname()
+                self.add()
+                self.address = self.listeners[-1].getsockname()[:2]
         except PortTaken:
             self.close()
             raise
-        self.address: tuple[str, int] = (address[0], address[1])
         self._program: list[steering.Instruction] = []
         self.steer(frozenset(), {})
 
     def add(self) -> None:
         """Open the socket of one more slot; it gets nothing before the next `steer`."""
-        self.listeners.append(_listen(self._family, self.address, self._backlog))
+        if len(self.listeners) < len(self._given):
+            listener = self._given[len(self.listeners)].dup()
+            listener.listen(self._backlog)
+        else:
+            listener = _listen(self._family, self.address, self._backlog)
+        self.listeners.append(listener)
 
     def remove(self) -> None:
         """Close the socket of the last slot, in every process that has it, once it is drained."""
         listener = self.listeners.pop()
-        listener.shutdown(socket.SHUT_RD)
+        if len(self.listeners) >= len(self._given):
+            listener.shutdown(socket.SHUT_RD)
         listener.close()
 
     def steer(self, live: frozenset[int], shares: Mapping[int, float]) -> None:
@@ -71,6 +88,15 @@ class Port:
         """Stop listening; what is still queued is reset."""
         for listener in self.listeners:
             listener.close()
+
+
+def _adopted(name: str, listener: socket.socket) -> socket.socket:
+    """Return a socket that systemd made. Raises PortTaken where it cannot be one of a group."""
+    host, port = listener.getsockname()[:2]
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        text = f"the socket unit of {name} needs ReusePort=yes"
+        raise PortTaken(text, host=host, port=port)
+    return listener
 
 
 def _resolve(settings: PortSettings) -> tuple[socket.AddressFamily, tuple[str, int]]:

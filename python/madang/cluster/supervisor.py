@@ -27,11 +27,13 @@ from madang.cluster.operations import Operation, Operations, OperationState
 from madang.cluster.policy import State
 from madang.cluster.processes import Processes
 from madang.cluster.records import FolderLock, end_leftovers, held_runtime_folder
+from madang.cluster.service_manager import ServiceManager
 from madang.cluster.settings import ClusterSettings
 from madang.cluster.upkeep import Upkeep, Wishes
 
 EXIT_BOOT_FAILURE = 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SETTLED = (State.READY, State.ERRORED, State.STOPPED)
 OWN_LAG_NS = 500 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
@@ -50,7 +52,11 @@ def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], No
     try:
         with held_runtime_folder(settings.runtime_dir, settings.state_dir):
             ended = end_leftovers(settings.runtime_dir)
-            return Supervisor(settings, on_ready).run(ended)
+            manager = ServiceManager(os.environ)
+            try:
+                return Supervisor(settings, on_ready, manager).run(ended)
+            finally:
+                manager.close()
     finally:
         lock.release()
 
@@ -58,7 +64,13 @@ def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], No
 class Supervisor:
     """The state of one running cluster."""
 
-    def __init__(self, settings: ClusterSettings, on_ready: Callable[[Addresses], None]) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        on_ready: Callable[[Addresses], None],
+        manager: ServiceManager,
+    ) -> None:
+        self._manager = manager
         self._settings = settings
         self._on_ready = on_ready
         self._loop = Loop()
@@ -74,7 +86,7 @@ class Supervisor:
         self._logger = LoggerHost(self._loop, options)
         self._journal = Journal(self._logger.add("madang", "madang", "madang"))
         self._processes = Processes(settings, self._loop, self._logger, self._journal)
-        self._applications = Applications(settings, self._processes, self._logger)
+        self._applications = Applications(settings, self._processes, self._logger, manager.sockets)
         self._operations = Operations(self._operation_ended)
         self._commands = Commands(
             self._applications, self._processes, self._operations, self._stop_by_command
@@ -141,6 +153,7 @@ class Supervisor:
             commands.reload,
         )
         self._upkeep = Upkeep(self._loop, self._processes, self._journal, wishes)
+        self._manager.begin(self._loop)
         self._check_boot()
 
     def _turn(self) -> None:
@@ -192,9 +205,12 @@ class Supervisor:
 
     def _check_boot(self) -> None:
         found = self._applications.all()
-        if all(application.in_state(State.READY) for application in found):
+        # Who wants to go on without what cannot be started is up when everything has settled.
+        settled = (State.READY,) if self._settings.stop_on_boot_failure else SETTLED
+        if all(c.state in settled for a in found for c in a.children()):
             self._booted = True
             self._journal.write("all instances are ready")
+            self._manager.ready(f"{', '.join(a.name for a in found) or 'nothing'} started")
             self._on_ready(
                 {n: a for application in found for n, a in application.addresses().items()}
             )
@@ -218,6 +234,7 @@ class Supervisor:
         """Stop in reverse order; the second request by signal kills."""
         self._stop_requests += 1
         self._journal.write("stop requested", cause=cause)
+        self._manager.stopping()
         for application in self._applications.all():
             reason = "the cluster stops"
             self._operations.cancel(application.name, reason, OperationState.FAILED)
