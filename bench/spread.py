@@ -92,6 +92,7 @@ def measure(server: Server, suffix: str) -> dict[str, float]:
         f"connections_to_hung_worker{suffix}": found["to_hung"],
         f"last_connection_to_hung_worker_ms{suffix}": found["last_to_hung_ms"],
         f"slowest_answer_beside_it_ms{suffix}": found["slowest_ms"],
+        f"slowest_answer_before_ms{suffix}": found["slowest_before_ms"],
     }
 
 

@@ -1,4 +1,4 @@
-"""A cluster under drill: what `madang ls` shows of it, its load, and that nothing dead lies about."""
+"""A cluster under drill: what `madang ls` shows of it, its load, and that none of it is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROGRAM = str(ROOT / "tests" / "drill" / "cluster_program.py")
 def drilled(
     folder: Path, applications: Sequence[Mapping[str, object]], **more: object
 ) -> Iterator[Cluster]:
-    """Run a cluster where the command line finds it; at the end no zombie and no process is left."""
+    """Run a cluster where the command line finds it; it leaves no zombie and no process."""
     folders = {"runtime_dir": str(runtime_dir(folder / "state"))}
     settings = {"log": {"terminal": False}, **folders, **more}
     with cluster(folder, applications, **settings) as running:

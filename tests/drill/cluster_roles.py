@@ -12,7 +12,7 @@ PERIOD_S = 0.01
 
 
 async def lie(process: Process) -> None:
-    """Serve, and show numbers that cannot be; the clock behind them runs in jumps, back and forth."""
+    """Show numbers that cannot be; the clock behind them jumps back and forth."""
     chooser = random.Random(process.slot)
     process.ready()
     while not process.stopping:
