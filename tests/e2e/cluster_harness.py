@@ -131,8 +131,7 @@ class Cluster:
 
     def living(self) -> list[int]:
         """Return every process that descends from this cluster, by the mark in its environment."""
-        wanted = f"{MARK}={self.mark}".encode()
-        return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
+        return living(self.mark)
 
 
 @contextmanager
@@ -163,6 +162,12 @@ def cluster(
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         assert not left, f"left behind: {left}"
+
+
+def living(mark: str) -> list[int]:
+    """Return every living process with this mark in its environment."""
+    wanted = f"{MARK}={mark}".encode()
+    return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
 
 
 def _pids() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +11,20 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, describe, log_commands, saved, service, start
+from madang.cli import cluster_commands, describe, log_commands, monit, saved, service, start
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
+NAME = "madang"
 QUICK_COMMANDS = (
     "start", "stop", "restart", "reload", "scale", "delete", "ls", "logs", "flush", "signal",
-    "send", "env", "reset", "describe", "save", "resurrect", "service",
+    "send", "env", "reset", "describe", "monit", "save", "resurrect",
+    "service",
 )  # fmt: skip
 """These know the control socket or the logs alone: the market is not imported for them."""
 
 app = typer.Typer(
-    name="madang",
+    name=NAME,
     help="A real-time platform: a cluster of processes, and on it a market.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -38,6 +41,7 @@ app.command(context_settings=WORDS_LIKE_OPTIONS)(cluster_commands.scale)
 app.command()(cluster_commands.delete)
 app.command()(cluster_commands.ls)
 app.command()(describe.describe)
+app.command()(monit.monit)
 app.command()(cluster_commands.signal)
 app.command()(cluster_commands.send)
 app.command()(cluster_commands.env)
@@ -140,9 +144,15 @@ def add_market_commands() -> None:
     app.command()(replay_commands.replay)
 
 
+def completed() -> list[str]:
+    """Return the words whose last one the shell wants completed, without `madang`."""
+    words = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return words.split()[1:] if f"_{NAME.upper()}_COMPLETE" in os.environ else []
+
+
 def run(arguments: list[str]) -> None:
     """Run the command; an operating error is one line on stderr and exit code 1."""
-    if arguments[:1] not in [[command] for command in QUICK_COMMANDS]:
+    if (arguments or completed())[:1] not in [[command] for command in QUICK_COMMANDS]:
         add_market_commands()
     program: list[str] = []
     if arguments[:1] == ["start"] and "--" in arguments:
@@ -150,7 +160,7 @@ def run(arguments: list[str]) -> None:
         at = arguments.index("--")
         arguments, program = arguments[:at], arguments[at + 1 :]
     try:
-        app(args=arguments, obj=program)
+        app(args=arguments, obj=program, prog_name=NAME)
     except MadangError as error:
         sys.stderr.write(f"madang: {error}\n")
         raise SystemExit(EXIT_FAILED) from error
