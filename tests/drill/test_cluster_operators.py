@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.drill.cluster import asgi, drilled, explains, load, program, role, screen, seeded
 from tests.drill.test_cluster_deploys import GOOD
 from tests.drill.test_cluster_output import SUPERVISOR_BYTES_MAX, resident
-from tests.e2e.cluster_harness import Cluster, until
+from tests.e2e.cluster_harness import until
 
 COMMANDS = 1_000
 INSTANCES_MAX = 5
@@ -71,7 +71,11 @@ def test_of_supervisors_that_start_together_one_serves_and_the_others_say_who(
 
 def entries() -> list[dict[str, object]]:
     """Describe one of each kind."""
-    return [role("calm", "lie"), program("tree", "fork"), program("deaf", "deaf", stop_timeout_ms=300)]
+    return [
+        role("calm", "lie"),
+        program("tree", "fork"),
+        program("deaf", "deaf", stop_timeout_ms=300),
+    ]
 
 
 def test_nothing_outlives_a_killed_supervisor_and_the_next_start_serves(tmp_path: Path) -> None:
@@ -85,37 +89,16 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_start_serves(tmp_path
                 first.process.kill()
                 first.process.wait()
                 killed_s = time.monotonic()
-                until(lambda f=first: not served(f), ORPHAN_LIMIT_S)  # type: ignore[misc]
+                until(lambda f=first: not f.living(), ORPHAN_LIMIT_S)  # type: ignore[misc]
                 assert time.monotonic() - killed_s < ORPHAN_LIMIT_S
             assert offered.answers > 0
             assert "no Madang runs here" in screen(first)
-            end_those_who_left(first)
         with drilled(tmp_path, applications) as second:
             second.wait_ready()
             explains(second, "web-0", "calm", "tree-0", "deaf-0")
             assert {row["state"] for row in second.ask("ls")["rows"]} == {"ready"}
             assert {row["restarts"] for row in second.ask("ls")["rows"]} == {0}
             assert second.stop() == 0
-
-
-def served(running: Cluster) -> list[int]:
-    """Return who is left, without those that went into a session of their own."""
-    found = []
-    for pid in running.living():
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            own = os.getsid(pid) == pid
-        except (OSError, ProcessLookupError):
-            continue
-        if not (own and b"time.sleep(600)" in b" ".join(command)):
-            found.append(pid)
-    return found
-
-
-def end_those_who_left(running: Cluster) -> None:
-    """End what a program put out of everybody's reach, as a service manager's group would."""
-    for pid in running.living():
-        os.kill(pid, 9)
 
 
 def test_a_supervisor_is_refused_while_another_has_the_folder(tmp_path: Path) -> None:

@@ -160,25 +160,19 @@ def test_the_children_of_a_child_do_not_outlive_it(tmp_path: Path) -> None:
         for _ in range(FORKS):
             name = f"tree-{chooser.randrange(2)}"
             pid = running.pid(name)
-            group = in_group(running, pid)
-            assert len(group) == 3
+            others = started_by(running, pid)
+            assert len(others) == 3
             os.kill(pid, chooser.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV)))
             until(lambda n=name, p=pid: running.replaced(n, p))  # type: ignore[misc]
-            until(lambda g=group: not set(g) & set(running.living()))  # type: ignore[misc]
+            until(lambda g=others: not set(g) & set(running.living()))  # type: ignore[misc]
         assert running.stop() == 0
         assert running.living() == []
 
 
-def in_group(running: Cluster, leader: int) -> list[int]:
-    """Return the processes of the group that `leader` leads."""
-    found = []
-    for pid in running.living():
-        try:
-            if os.getpgid(pid) == leader:
-                found.append(pid)
-        except ProcessLookupError:
-            continue
-    return found
+def started_by(running: Cluster, parent: int) -> list[int]:
+    """Return the children of a process, in whatever session they are."""
+    words = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(word) for word in words]
 
 
 def test_numbers_that_cannot_be_harm_nobody(tmp_path: Path) -> None:
