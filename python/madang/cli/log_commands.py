@@ -89,7 +89,7 @@ def show(
         sys.stderr.close()
 
 
-def flush(names: Names = None, state: State = None) -> None:
+def flush(name: Names = None, state: State = None) -> None:
     """Empty the logs.
 
     Examples: madang flush, madang flush web
