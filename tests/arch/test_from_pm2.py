@@ -21,8 +21,8 @@ PM2 = set(
     sendSignal inspect reset ping kill update save dump cleardump resurrect startup unstartup
     ecosystem init deploy pull forward backward serve install uninstall module:update
     module:generate package publish set get multiset unset conf config link unlink monitor
-    unmonitor open plus login logout report profile:cpu profile:mem install-otel uninstall-
-    otel examples pm2-runtime pm2-dev pm2-docker
+    unmonitor open plus login logout report profile:cpu profile:mem install-otel uninstall-otel
+    examples pm2-runtime pm2-dev pm2-docker
     """.split()  # noqa: SIM905
 )
 
