@@ -92,29 +92,12 @@ def npm_package(name: str) -> Path:
     return folder
 
 
-class Supervised:
-    """A supervisor in the foreground with these applications, as `madang start` makes it."""
+class Asked:
+    """Something that runs below a state folder and is asked over its control socket."""
 
-    def __init__(self, folder: Path, applications: list[dict[str, object]]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
-        run = runtime_dir(self.state)
-        self._socket = run / SOCKET_NAME
-        table = {
-            "state_dir": str(self.state),
-            "runtime_dir": str(run),
-            "applications": applications,
-            "log": {"terminal": False},
-        }
-        self._said = folder / "supervisor.txt"
-        with self._said.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.peers.supervisor", json.dumps(table)],
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
-        wait_for(lambda: b"serving" in self._said.read_bytes(), START_LIMIT_S, "our workers")
+        self._socket = runtime_dir(self.state) / SOCKET_NAME
 
     def ask(self, command: str, **more: object) -> dict[str, Any]:
         """Ask over the control socket."""
@@ -139,6 +122,28 @@ class Supervised:
         """Return the ready processes of an application."""
         return {row["pid"] for row in self.rows() if row["app"] == name and row["state"] == "ready"}
 
+
+class Supervised(Asked):
+    """A supervisor in the foreground with these applications, as `madang start` makes it."""
+
+    def __init__(self, folder: Path, applications: list[dict[str, object]]) -> None:
+        super().__init__(folder)
+        table = {
+            "state_dir": str(self.state),
+            "runtime_dir": str(runtime_dir(self.state)),
+            "applications": applications,
+            "log": {"terminal": False},
+        }
+        self._said = folder / "supervisor.txt"
+        with self._said.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.peers.supervisor", json.dumps(table)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(lambda: b"serving" in self._said.read_bytes(), START_LIMIT_S, "our workers")
+
     def stop(self) -> None:
         """End the supervisor and everything it runs."""
         self._process.send_signal(signal.SIGTERM)
@@ -152,13 +157,27 @@ def asgi(target: str, port: int, workers: int, **more: object) -> dict[str, obje
     return {**entry, "directory": str(ROOT), **more}
 
 
-class Madang(Supervised):
-    """The hello server as an ordinary ASGI application."""
+class Madang(Asked):
+    """`madang start` in the background, with the hello server as an ordinary ASGI application."""
 
     def __init__(self, folder: Path, workers: int = WORKERS, target: str = HELLO) -> None:
+        super().__init__(folder)
         self.workers_wanted = workers
         self.port = free_port()
-        super().__init__(folder, [{"name": "hello", **asgi(target, self.port, workers)}])
+        self._run(
+            *("start", target, "--name", "hello", "-i", str(workers)),
+            *("--port", str(self.port), "--host", "127.0.0.1", "--directory", str(ROOT)),
+        )
+        wait_for(lambda: len(self.workers()) == workers, START_LIMIT_S, "our workers")
+
+    def _run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "madang.cli.main", *arguments]
+        return run([*command, "--state", str(self.state)])
+
+    @property
+    def pid(self) -> int:
+        """Return the pid of the supervisor."""
+        return int(self.ask("ls")["supervisor"])
 
     def workers(self) -> set[int]:
         """Return the ready processes of the application."""
@@ -170,9 +189,12 @@ class Madang(Supervised):
         return len(ready) == self.workers_wanted and dead not in ready
 
     def reload(self) -> None:
-        """Reload as `madang reload` does; done when the new generation has taken over."""
-        done = self.operate("reload", name="hello")
-        assert done["state"] == "done", done["reason"]
+        """Call `madang reload`, which returns when the new generation has taken over."""
+        self._run("reload", "hello")
+
+    def stop(self) -> None:
+        """End the supervisor and everything it runs."""
+        self._run("stop")
 
 
 class Pm2:

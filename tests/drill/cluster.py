@@ -125,6 +125,8 @@ class Load:
         self.answers = 0
         self.errors = 0
         self.failures: list[Failure] = []
+        self.slow: list[tuple[int, int]] = []
+        """Sent and answered, of requests that waited for more than a second."""
 
     def end(self) -> None:
         """End it and take what it has counted."""
@@ -132,6 +134,7 @@ class Load:
         found: dict[str, Any] = json.loads(output)
         self.answers, self.errors = found["answers"], found["errors"]
         self.failures = [Failure(*failure) for failure in found["failures"]]
+        self.slow = [(sent_ns, done_ns) for sent_ns, done_ns in found["slow"]]
 
     def kill(self) -> None:
         """End it whatever happened."""

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.drill.cluster import (
-    Failure,
     asgi,
     drilled,
     explains,
@@ -67,7 +66,7 @@ def hang(port: int) -> int:
 
 def test_hung_loops_are_avoided_ended_and_explained(tmp_path: Path) -> None:
     chooser = seeded()
-    watchdog = {"abort_ms": 1_500, "kill_ms": 500}
+    watchdog = {"abort_ms": 3_000, "kill_ms": 500}
     entry = asgi(tmp_path / "site", HANGING, instances=3)
     hangs: list[int] = []
     with drilled(tmp_path, [entry], watchdog=watchdog) as running:
@@ -79,17 +78,22 @@ def test_hung_loops_are_avoided_ended_and_explained(tmp_path: Path) -> None:
                 until(lambda n=number: restarts(running) == n)  # type: ignore[misc]
                 until(lambda: all_ready(running))
                 time.sleep(chooser.uniform(0.2, 0.6))
-        explains(running, "hung: no heartbeat for 1500 ms (SIGABRT)")
+        explains(running, "hung: no heartbeat for 3000 ms (SIGABRT)")
         assert running.log("web").count("Fatal Python error: Aborted") == HANGS
         assert running.log("web").count('deployed.py", line') >= HANGS
     assert {failure.kind for failure in offered.failures} <= {"kept", "new"}
-    assert all(was_early(failure, hangs) for failure in offered.failures), offered.failures
+    sent_ns = [*(failure.sent_ns for failure in offered.failures), *(s for s, _ in offered.slow)]
+    assert all(was_early(at_ns, hangs) for at_ns in sent_ns), (
+        hangs,
+        offered.failures,
+        offered.slow,
+    )
     assert offered.answers > 500
 
 
-def was_early(failure: Failure, hangs: list[int]) -> bool:
+def was_early(sent_ns: int, hangs: list[int]) -> bool:
     """Whether a request was sent before a hung worker had to be out of everybody's way."""
-    return any(0 <= failure.sent_ns - at_ns + 50 * MS <= (AVOIDED_MS + 50) * MS for at_ns in hangs)
+    return any(0 <= sent_ns - at_ns + 50 * MS <= (AVOIDED_MS + 50) * MS for at_ns in hangs)
 
 
 def restarts(running: Cluster) -> int:
