@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from madang.cluster.logs import LogQuery, recent
 from tests.e2e.cluster_harness import MARK, ROOT, living, until
 
 LIMIT_S = 60.0
@@ -98,8 +99,9 @@ class Terminal:
         return {name: row["pid"] for name, row in self.rows().items() if row["pid"]}
 
     def logs(self, name: str) -> str:
-        """Return what an application said."""
-        return self.good("logs", name, "-n", "1000").out
+        """Return what an application said, as `logs` shows it."""
+        lines = recent(self.folder / ".madang" / "logs", LogQuery(frozenset({name}), "", 1_000))
+        return "".join(f"{line.instance} | {line.text}\n" for line in lines)
 
     def until_said(self, name: str, text: str) -> None:
         """Wait until an application has said something."""

@@ -121,8 +121,11 @@ def test_describe_shows_limits_and_hides_values(shell: Terminal) -> None:
 def test_logs_and_flush_are_of_one_application(shell: Terminal) -> None:
     shell.good("start", "echo.py")
     shell.until_said("echo", "begins")
+    assert "echo-0 | begins" in shell.good("logs", "echo").out
+    assert shell.good("logs", "--instance", "echo-0", "--json").json["instance"] == "echo-0"
     shell.good("flush", "echo")
-    assert "begins" not in shell.logs("echo")
+    assert "begins" not in shell.good("logs", "echo").out
+    assert "no logs of nobody" in shell.run("logs", "nobody").err
 
 
 NAMED = ("restart", "reload", "delete", "reset", "describe", "env")

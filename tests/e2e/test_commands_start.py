@@ -127,6 +127,11 @@ def test_wrong_input_is_named(shell: Terminal) -> None:
         assert (done.code, said in done.err) == (code, True), (words, done)
 
 
+def test_wrong_input_is_json_where_that_is_wanted(shell: Terminal) -> None:
+    done = shell.run("start", "nowhere.py", "--json")
+    assert (done.code, "no such file" in done.json["error"]) == (1, True)
+
+
 def test_a_name_that_runs_and_a_port_that_is_taken_are_refused(shell: Terminal) -> None:
     port = free_port()
     shell.good("start", "hello:app", "--port", str(port))
@@ -246,3 +251,17 @@ def test_the_supervisor_outlives_the_terminal_it_was_started_from(shell: Termina
         stdout=subprocess.DEVNULL, check=False, timeout=60,
     )  # fmt: skip
     assert shell.rows()["echo-0"]["state"] == "ready"
+
+
+def test_up_runs_what_the_settings_describe_in_the_foreground(shell: Terminal) -> None:
+    port = free_port()
+    shell.write("madang.toml", f'[app.web]\ntarget = "hello:app"\nport = {port}\n')
+    process = subprocess.Popen(
+        [*MADANG, "up"], cwd=shell.folder, env=shell.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "is up: web" in process.stdout.readline()
+    assert get(port).startswith("one ")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    process.stdout.close()

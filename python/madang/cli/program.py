@@ -172,5 +172,8 @@ def run(arguments: list[str]) -> None:
     try:
         app(args=arguments, obj=program, prog_name=NAME)
     except MadangError as error:
-        sys.stderr.write(f"madang: {error}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": error.message}) + "\n")
+        else:
+            sys.stderr.write(f"{NAME}: {error}\n")
         raise SystemExit(EXIT_FAILED) from error

@@ -62,7 +62,10 @@ def _service(plan: ServicePlan, sockets: list[str]) -> str:
         *([f"Sockets={' '.join(sockets)}"] if sockets else ()),
         *([f"User={plan.user}"] if plan.user else ()),
         f"WorkingDirectory={str(plan.directory).replace('%', '%%')}",
-        *(f"Environment={quoted(f'{k}={v}')}" for k, v in (plan.environment or {}).items()),
+        *(
+            f"Environment={quoted(f'{k}={v}', dollar='$')}"
+            for k, v in (plan.environment or {}).items()
+        ),
         f"ExecStart={' '.join(quoted(word) for word in plan.command)}",
         "KillMode=mixed",
         "Restart=on-failure",
@@ -99,10 +102,10 @@ def _socket(plan: ServicePlan, application: ApplicationSettings, port: PortSetti
     return "\n".join(lines) + "\n"
 
 
-def quoted(word: str) -> str:
-    """Return a word as systemd reads it back from a command line."""
+def quoted(word: str, dollar: str = "$$") -> str:
+    """Return a word as systemd reads it back: `$$` is a dollar sign in command lines only."""
     word = word.replace("%", "%%")
     if PLAIN.fullmatch(word):
         return word
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", dollar)
     return f'"{escaped}"'

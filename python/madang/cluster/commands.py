@@ -89,12 +89,14 @@ class Commands:
     def _ls(self, question: Question) -> Answer:
         found = self._applications.all()
         now_ns = time.monotonic_ns()
+        logger = self._processes.logger
         return {
             "supervisor": os.getpid(),
             "rss": linux.rss_bytes(os.getpid()),
             "rows": [row for application in found for row in rows(application, now_ns)],
             "applications": summaries(found),
             "operations": [o.answer() for o in self._operations.last(OPERATIONS_SHOWN)],
+            "log": {"dropped_lines": logger.dropped_lines, "problem": logger.problem},
         }
 
     def _operation(self, question: Question) -> Answer:

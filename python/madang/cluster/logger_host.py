@@ -42,10 +42,15 @@ class LoggerHost:
         self._started_ns = 0
         self._pause_ns = PAUSE_NS
         self._ending = False
+        self.dropped_lines = 0
+        """How many lines this logger could not write so far."""
+        self.problem = ""
+        """Why it cannot write at the moment, "" while it can."""
         self.pid: int | None = None
         self.channel: socket.socket | None = None
         if share is not None:
             self.pid = share["pid"]
+            self.dropped_lines, self.problem = share["dropped_lines"], share["problem"]
             if share["channel"] is not None:
                 self.channel = given_socket(share["channel"])
             for key, reading, writing, name, file in share["pipes"]:
@@ -56,6 +61,8 @@ class LoggerHost:
         return {
             "pid": self.pid,
             "channel": handle(self.channel),
+            "dropped_lines": self.dropped_lines,
+            "problem": self.problem,
             "pipes": [
                 [key, handle(reading), handle(writing), name, file]
                 for key, (reading, writing, name, file) in self._pipes.items()
@@ -103,6 +110,7 @@ class LoggerHost:
     def died(self) -> None:
         """Have it replaced; at once if it had been running well."""
         self.pid = None
+        self.dropped_lines, self.problem = 0, ""
         self._unwatch()
         if self._ending:
             return
@@ -166,6 +174,10 @@ class LoggerHost:
             except channel.ChannelClosed:
                 self._unwatch()
                 return
+            if message["kind"] == "dropped":
+                self.dropped_lines = int(str(message["lines"]))
+                self.problem = str(message["problem"])
+                continue
             lines = message["lines"]
             assert isinstance(lines, list)
             for on_tail in self._asked.pop(str(message["key"]), []):

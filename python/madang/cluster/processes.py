@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from madang.cluster import channel, linux, policy, shutdown
+from madang.cluster import channel, escaped, linux, policy, shutdown
 from madang.cluster.application import Application, Child
 from madang.cluster.execute import execute
 from madang.cluster.handles import Share, handle, opened
@@ -338,7 +338,9 @@ class Processes:
 
     def reap(self) -> None:
         """Take every ended child; its group is killed before its pid can be used again."""
+        ended = False
         for pid, status in shutdown.ended_children():
+            ended = True
             if pid == self.logger.pid:
                 self.logger.died()
             elif pid in self.helpers:
@@ -349,11 +351,23 @@ class Processes:
                 self._unclaimed[pid] = status
         if not self._by_request:
             self._unclaimed.clear()
+        if ended:
+            self._end_orphans()
 
     def _gone(self, pid: int, status: int) -> None:
         child = self.by_pid.pop(pid)
         self._exited(child, exit_text(status))
         self._write_record()
+
+    def _end_orphans(self) -> None:
+        """End what left the process group of a child that is gone."""
+        known = {*self.by_pid, self.logger.pid or 0}
+        folder = os.path.abspath(self.settings.runtime_dir)
+        own = os.getpid()
+        lives = {escaped.life(own, c.name, c.incarnation) for c in self.by_pid.values()}
+        for pid in escaped.orphans(known, lives, folder):
+            self.journal.write("ended what a child had left behind", pid=pid)
+            linux.signal_group(pid, signal.SIGKILL)
 
     def _exited(self, child: Child, reason: str) -> None:
         child.slot.note_exit(_cause(child, reason), child)

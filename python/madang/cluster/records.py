@@ -22,6 +22,7 @@ from pathlib import Path
 
 from madang.cluster import linux
 from madang.cluster.errors import FolderTaken
+from madang.cluster.escaped import left_by
 from madang.core.errors import SettingsError
 
 LOCK_NAME = "supervisor.lock"
@@ -134,7 +135,7 @@ class Record:
 
 
 def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
-    """Return the groups that the record names and that still have members.
+    """Return the groups that the record names and that still have members, and who left them.
 
     With `supervisor`, only when that process wrote the record.
     """
@@ -150,7 +151,15 @@ def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
         living = linux.start_ticks(pid)
         if (ticks is not None and living == ticks) or (living is None and _has_members(pid)):
             found.append(pid)
-    return found
+    runtime = os.path.abspath(runtime_dir)
+    return found + [p for p in left_by(table["supervisor"], runtime) if _group(p) not in found]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _has_members(group: int) -> bool:

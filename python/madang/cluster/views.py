@@ -34,7 +34,7 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "state": str(instance.state),
         "restarts": instance.restarts,
         "uptime_s": child.uptime_s(now_ns) if instance.state in UP else 0,
-        "last_exit": instance.last_exit,
+        "last_exit": instance.last_exit or _before(child),
         "status": child.status,
         "rss": linux.rss_bytes(child.pid) if child.pid is not None else 0,
         "cpu_percent": round(child.cpu_percent, 1),
@@ -43,6 +43,16 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "accepting": child.accepting,
         "tail": child.tail if instance.state is State.ERRORED else [],
     }
+
+
+def _before(child: Child) -> str:
+    """Return how the last process ended that had this slot with the same or older code."""
+    exits = [
+        str(exit["cause"])
+        for exit in child.slot.causes
+        if int(str(exit["generation"])) <= child.generation
+    ]
+    return exits[-1] if exits else ""
 
 
 def summaries(applications: list[Application]) -> list[dict[str, object]]:
