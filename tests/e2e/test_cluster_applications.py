@@ -21,6 +21,7 @@ PROGRAM = str(ROOT / "tests" / "e2e" / "cluster_foreign.py")
 def web(folder: Path, **more: object) -> dict[str, object]:
     """Describe the foreign program as an application."""
     base: dict[str, object] = {"name": "web", "kind": "python", "target": PROGRAM}
+    base["ready"] = "notify"
     return {**base, "ports": http(), "stop_signal": "SIGUSR2", "directory": str(folder), **more}
 
 

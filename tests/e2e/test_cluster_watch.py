@@ -79,7 +79,8 @@ def test_a_program_that_promised_heartbeats_is_held_to_them(tmp_path: Path) -> N
         "import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
         "s.sendto(b'READY=1\\nWATCHDOG=1', os.environ['NOTIFY_SOCKET']); time.sleep(600)"
     )
-    entry = {"name": "once", "kind": "command", "target": "python3", "arguments": ["-c", notify]}
+    entry = {"name": "once", "kind": "command", "target": "python3", "ready": "notify"}
+    entry |= {"arguments": ["-c", notify]}  # type: ignore[dict-item]
     watchdog = {"abort_ms": 700, "kill_ms": 300}
     with cluster(tmp_path, [entry], watchdog=watchdog) as running:
         running.wait_ready()
