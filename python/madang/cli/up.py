@@ -18,6 +18,8 @@ from madang.core.errors import SettingsError
 from madang.exchange.engine import engine_name
 
 LOOPBACK = "127.0.0.1"
+REGISTRATION = "MADANG_ACCOUNTS_REGISTRATION"
+"""Open in a demo, which nobody else can reach, unless it is set to something else."""
 OWNER_ONLY = 0o077
 """Whatever a process of ours writes, libraries included, is nobody else's to read."""
 
@@ -33,7 +35,8 @@ def find_settings(config: Path | None, flags: Flags, *, demo: bool) -> Settings:
             raise SettingsError("--demo", "--host", f"the demo listens on {LOOPBACK} only")
         if edge.get("port") == 0:
             edge["port"] = free_port(LOOPBACK)
-        settings = load(None, os.environ, {"cluster": cluster, "edge": edge})
+        environment = {REGISTRATION: "open", **os.environ}
+        settings = load(None, environment, {"cluster": cluster, "edge": edge})
         return msgspec.structs.replace(settings, venue=demo_venue(settings.venue))
     path = config or Path(FILE)
     if not path.exists():

@@ -122,11 +122,16 @@ class Operator:
         await self._submit("account", command)
 
     async def set_credential(
-        self, account: int, kind: CredentialKind, name: str, value: str
+        self,
+        account: int,
+        kind: CredentialKind,
+        name: str,
+        value: str,
+        request_id: bytes | None = None,
     ) -> None:
         """Set a credential; an empty value removes it."""
         command = commands.encode_set_credential(
-            account, new_request_id(), kind, name.encode(), value.encode()
+            account, request_id or new_request_id(), kind, name.encode(), value.encode()
         )
         await self._submit(f"{kind.name.lower()} {name}", command)
 
