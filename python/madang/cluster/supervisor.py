@@ -139,6 +139,7 @@ class Supervisor:
             commands.replace,
             commands.scale_to,
             commands.reload,
+            commands.past.add,
         )
         self._upkeep = Upkeep(self._loop, self._processes, self._journal, wishes)
         self._check_boot()

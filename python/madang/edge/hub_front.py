@@ -8,7 +8,7 @@ a page of another site connects only where the endpoint says so, with or without
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -78,6 +78,10 @@ class HubFront:
     def websockets(self) -> int:
         """How many clients are connected."""
         return self._server.state.websockets
+
+    def statistics(self) -> Mapping[str, int]:
+        """Return counts since the start and present sizes of the hub."""
+        return self._server.hub.statistics()
 
     def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> ApiError | None:
         """Take a connection that asked for a WebSocket; return the refusal where there is one.
