@@ -20,6 +20,7 @@ from madang.cluster.settings import (
     LogSettings,
     PortSettings,
 )
+from madang.edge.exporter import exporter
 from madang.exchange.demo.people import SYMBOLS, load_or_invent
 from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
 from madang.wire.codes import PRICE_SCALE
@@ -45,6 +46,9 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
         _workers(settings),
     ]
     applications += _agent(settings)
+    if settings.cluster.metrics_port:
+        section = settings.cluster
+        applications.append(exporter(section.metrics_port, section.metrics_host, PRELOAD))
     if demo:
         applications.append(_traders(settings))
     return ClusterSettings(

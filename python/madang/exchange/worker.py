@@ -7,6 +7,7 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 from collections import Counter
@@ -33,6 +34,8 @@ from madang.edge import (
     Server,
     WebSocketRoute,
 )
+from madang.edge.gathering import Gatherer, telling
+from madang.edge.system import edge_metrics
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
@@ -113,7 +116,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Worker:
     """The parts of one worker, put together."""
 
-    def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
+    def __init__(self, bus: Bus, process: Process, settings: WorkerSettings, clock: Clock) -> None:
         self.hub = Hub(settings.hub)
         self.presence = RollCall(bus, self.hub, GROUP)
         self.replica = DirectoryReplica(bus)
@@ -123,8 +126,9 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._clock = clock
-        self._node = NodeWatch(state_dir)
-        secret = load_secret(state_dir)
+        self._node = NodeWatch(process.state_dir)
+        self._gatherer = Gatherer(bus, process.runtime_dir, self.families)
+        secret = load_secret(process.state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
@@ -157,7 +161,7 @@ class Worker:
             *web_routes(web_methods(settings.accounts, parts, login, overview)),
         )
         self.application = self._application(routes, authenticator)
-        self.server = Server(self.application, settings.edge, self.hub)
+        self.server = Server(self.application, settings.edge, self.hub, process.scores)
 
     def _methods(
         self, orders: OrderMethods, ledger: LedgerClient, feed: FeedClient, store: StoreClient
@@ -207,7 +211,7 @@ class Worker:
             title="Madang",
             version=madang.__version__,
             description="A stock market that speaks the Alpaca Trading API v2.",
-            metrics=self._metrics,
+            gather=self._gatherer.page,
             node=lambda: self._node.wish().state,
         )
 
@@ -232,7 +236,9 @@ class Worker:
         await self.configurations.close()
         await self.replica.close()
 
-    def _metrics(self) -> Iterable[Metric]:
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics that only this worker knows."""
+        yield from edge_metrics(self.server.state)
         directory = self.replica.directory
         gauges = {
             "madang_orders_under_way": (self.gateway.under_way, "Commands without an answer yet."),
@@ -246,9 +252,7 @@ class Worker:
             listeners[channel.rpartition(".")[0]] += count
         text = "Subscriptions of all workers to streams, by kind."
         samples = tuple(({"kind": kind}, float(count)) for kind, count in listeners.items())
-        yield Metric("madang_stream_listeners", "gauge", text, samples)
-        samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
-        yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
+        yield Metric("madang_stream_listeners", "gauge", text, samples, shared=True)
 
 
 async def main(process: Process) -> None:
@@ -256,24 +260,31 @@ async def main(process: Process) -> None:
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
     _raise_open_files()
     first = list(process.sockets[PORT])
-    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
-    worker = Worker(bus, process.state_dir, settings, SystemClock())
+    bus_name = f"{process.name}.{os.getpid()}"  # two generations of a slot may live at once
+    bus = await open_unix_bus(BusSettings(bus_name, process.runtime_dir / "bus"))
+    worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
-    if await _started(worker, process):
-        await worker.server.start(first)
-
-        def take(_port: str, listener: socket.socket) -> None:
-            if listener not in first:
-                worker.server.add_socket(listener)
-
-        process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
-        process.ready()
-        process.status("serving")
-        checker = asyncio.create_task(_check_for_ever(worker))
-        await process.wait_stop()
-        checker.cancel()
-    await worker.close()
+    with telling(bus, process.scores, worker.families):
+        if await _started(worker, process):
+            await _serve(worker, process, first)
+        await worker.close()
     await bus.close()
+
+
+async def _serve(worker: Worker, process: Process, first: list[socket.socket]) -> None:
+    """Serve until the worker is stopped."""
+    await worker.server.start(first)
+
+    def take(_port: str, listener: socket.socket) -> None:
+        if listener not in first:
+            worker.server.add_socket(listener)
+
+    process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
+    process.ready()
+    process.status("serving")
+    checker = asyncio.create_task(_check_for_ever(worker))
+    await process.wait_stop()
+    checker.cancel()
 
 
 def _raise_open_files() -> None:
