@@ -11,7 +11,7 @@ from madang.bus import memory_bus_hub
 from madang.cluster.scoreboard import Scores
 from madang.edge.gathering import Gatherer, Teller, merge
 from madang.edge.route import Metric
-from tests.support.edge import run
+from tests.support.edge import eventually, run
 from tests.support.metrics import samples, total
 
 
@@ -40,6 +40,7 @@ def test_everybody_on_the_bus_is_asked_and_the_page_can_be_parsed(tmp_path: Path
         gatherer = Gatherer(first, tmp_path, lambda: [counter(3)])
         for name in ("web-1.18", "script"):
             assert await first.wait_for_server(f"metrics.{name}", 5_000)
+        await eventually(lambda: len(first.peers()) == 2)
         text = (await gatherer.page()).decode()
         assert list(text_string_to_metric_families(text))
         found = {s.labels["process"]: s.value for s in samples(text, "jobs_total")}
