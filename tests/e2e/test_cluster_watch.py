@@ -143,3 +143,19 @@ def test_an_idle_supervisor_costs_next_to_nothing(tmp_path: Path) -> None:
         used = cpu_s(running.process.pid) - before
         assert 100 * used / IDLE_S < IDLE_CPU_PERCENT_MAX
         assert running.ask("ls")["rss"] < 25 * 1024 * 1024
+
+
+def test_an_instance_that_grows_too_large_is_replaced_and_the_operator_sees_why(
+    tmp_path: Path,
+) -> None:
+    limit = 200 * 1024 * 1024
+    with cluster(
+        tmp_path, [role("worker", "grow", ports=http(), memory_max_bytes=limit, watch_ms=50)]
+    ) as running:
+        running.wait_ready()
+        pid = running.pid("worker-0")
+        until(lambda: running.replaced("worker-0", pid))
+        found = running.ask("ls")["operations"][0]
+        assert found["kind"] == "replace"
+        assert found["steps"][0]["text"].startswith("memory ")
+        assert found["steps"][0]["text"].endswith(" MB over 200 MB")

@@ -200,7 +200,6 @@ SEEDED: dict[tuple[str, str], Seed] = {
     ("PUT", BY_NAME): lambda v: {**watchlist_name(v), "body": {"symbols": ["MSFT"]}},
     ("POST", BY_NAME): lambda v: {**watchlist_name(v), "body": {"symbol": "MSFT"}},
     ("DELETE", BY_NAME): watchlist_name,
-    ("GET", "/web/bars"): of_market({}, symbol="AAPL", timeframe="1Min"),
     ("POST", "/web/session"): sign_in,
     ("POST", "/web/accounts"): sign_up,
     ("DELETE", "/web/keys/{key_id}"): key_path,

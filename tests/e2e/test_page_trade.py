@@ -326,6 +326,16 @@ def test_nothing_scrolls_sideways(page: Page, demo: Demo, width: int) -> None:
         assert box["x"] + box["width"] <= width, panel
 
 
+def test_the_trading_page_alone_leads_to_a_symbol(page: Page) -> None:
+    page.goto("/trade")
+    page.wait_for_url("**/trade/*")
+    expect(page.get_by_test_id("trades").locator("tr").first).to_be_visible()
+    page.goto("/trade/MSFT")
+    expect(page.get_by_role("heading", name="MSFT")).to_be_visible()
+    page.goto("/trade")
+    page.wait_for_url("**/trade/MSFT")
+
+
 def test_a_symbol_that_does_not_exist_is_said_to(page: Page) -> None:
     page.goto("/trade/NOSUCH")
     expect(page.get_by_role("alert")).to_be_visible()

@@ -5,12 +5,12 @@ Loopback unless another host is set: the numbers say much about what runs here.
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from madang.bus import BusSettings, open_unix_bus
 from madang.cluster.process import Process
 from madang.cluster.settings import ApplicationSettings, PortSettings
+from madang.edge.following import follow
 from madang.edge.gathering import Gatherer, telling
 from madang.edge.route import Application
 from madang.edge.server import Server
@@ -36,17 +36,14 @@ def exporter(port: int, host: str = HOST, preload: tuple[str, ...] = ()) -> Appl
 
 async def main(process: Process) -> None:
     """Serve until the cluster stops it."""
-    bus_name = f"{process.name}.{os.getpid()}"
-    bus = await open_unix_bus(BusSettings(bus_name, process.runtime_dir / "bus"))
+    bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     gatherer = Gatherer(bus, process.runtime_dir, lambda: edge_metrics(server.state))
     application = Application((), title="Madang metrics", gather=gatherer.page)
     server = Server(application, EdgeSettings(), Hub(), process.scores)
     own = [group[0] for group in process.sockets.values()]
-    process.on_socket(
-        lambda _, sock: server.add_socket(sock), lambda _, sock: server.remove_socket(sock)
-    )
     with telling(bus, process.scores, lambda: ()):
-        await server.start(own)
+        await server.start([])
+        follow(process, server, own)
         process.ready()
         process.status("serves /metrics")
         await process.wait_stop()

@@ -7,9 +7,7 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
@@ -34,6 +32,7 @@ from madang.edge import (
     Server,
     WebSocketRoute,
 )
+from madang.edge.following import follow
 from madang.edge.gathering import Gatherer, telling
 from madang.edge.system import edge_metrics
 from madang.exchange.api.account import AccountMethods
@@ -260,31 +259,20 @@ async def main(process: Process) -> None:
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
     _raise_open_files()
     first = list(process.sockets[PORT])
-    bus_name = f"{process.name}.{os.getpid()}"  # two generations of a slot may live at once
-    bus = await open_unix_bus(BusSettings(bus_name, process.runtime_dir / "bus"))
+    bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
     with telling(bus, process.scores, worker.families):
         if await _started(worker, process):
-            await _serve(worker, process, first)
+            await worker.server.start([])
+            follow(process, worker.server, first)
+            process.ready()
+            process.status("serving")
+            checker = asyncio.create_task(_check_for_ever(worker))
+            await process.wait_stop()
+            checker.cancel()
         await worker.close()
     await bus.close()
-
-
-async def _serve(worker: Worker, process: Process, first: list[socket.socket]) -> None:
-    """Serve until the worker is stopped."""
-    await worker.server.start(first)
-
-    def take(_port: str, listener: socket.socket) -> None:
-        if listener not in first:
-            worker.server.add_socket(listener)
-
-    process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
-    process.ready()
-    process.status("serving")
-    checker = asyncio.create_task(_check_for_ever(worker))
-    await process.wait_stop()
-    checker.cancel()
 
 
 def _raise_open_files() -> None:

@@ -6,6 +6,7 @@ export type Section = (typeof SECTIONS)[number];
 export type Page =
   | { name: 'home' }
   | { name: 'trade'; symbol: string }
+  | { name: 'trading' }
   | { name: 'account'; section: Section }
   | { name: 'signin' }
   | { name: 'signup' }
@@ -52,6 +53,7 @@ class Router {
 export function toPage(path: string): Page {
   if (path === '/' || path === '/index.html') return { name: 'home' };
   if (path === '/signin' || path === '/signup') return { name: path === '/signin' ? 'signin' : 'signup' };
+  if (path === '/trade' || path === '/trade/') return { name: 'trading' };
   const account = /^\/account(?:\/([a-z]+))?\/?$/.exec(path);
   if (account) {
     const section = SECTIONS.find((one) => one === (account[1] ?? 'overview'));
@@ -81,8 +83,7 @@ export function accountPath(section: Section): string {
 /** Where to go after signing in: `next` of the query, only ever a page of ours. */
 export function nextPath(query: string): string {
   const next = new URLSearchParams(query).get('next') ?? '';
-  const safe = /^\/(?![/\\])/.test(next) && toPage(next).name !== 'missing';
-  return safe ? next : '/account';
+  return toPage(next).name === 'missing' ? '/account' : next;
 }
 
 export const router = new Router();
