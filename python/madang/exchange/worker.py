@@ -32,6 +32,7 @@ from madang.edge import (
     Server,
     WebSocketRoute,
 )
+from madang.edge.console.routes import Administrators, Console
 from madang.edge.following import follow
 from madang.edge.gathering import Gatherer, telling
 from madang.edge.system import edge_metrics
@@ -94,6 +95,7 @@ PAGE_PATHS: Final = (
     "/account/{section}",
     "/signin",
     "/signup",
+    "/cluster",
 )
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
@@ -131,6 +133,8 @@ class Worker:
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
+        people = Administrators(lambda who: authenticator.name(who.account), authenticator.holds)
+        self._console = Console(process.state_dir, process.runtime_dir, people)
         self._hashing = Hashing(settings.login.waiting_max)
         login = Login(self.replica, settings.login, clock, self._hashing)
         cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
@@ -157,6 +161,7 @@ class Worker:
         routes = (
             *exchange_routes(methods, session),
             *self._market_routes(ledger, days, clock),
+            *self._console.routes(),
             *web_routes(web_methods(settings.accounts, parts, login, overview)),
         )
         self.application = self._application(routes, authenticator)
@@ -204,6 +209,7 @@ class Worker:
                 ),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
                 *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
+                *self._console.websocket_routes(),
             ),
             authenticator=authenticator,
             pages=Pages(Path(str(files("madang.edge").joinpath("static"))), PAGE_PATHS),
@@ -214,16 +220,22 @@ class Worker:
             node=lambda: self._node.wish().state,
         )
 
+    def begin(self) -> None:
+        """Do what a worker does by itself once it serves."""
+        self._console.start()
+
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
         self._trading.check()
         self._data.check()
         self._page.check()
+        self._console.check()
 
     async def close(self) -> None:
         """Finish what is under way, then let everything go."""
         await self.server.drain(self._settings.drain_timeout_ms)
         await self.server.close()
+        self._console.close()
         await self.gateway.close()
         self._events.close()
         self._market.close()
@@ -267,6 +279,7 @@ async def main(process: Process) -> None:
             await worker.server.start([])
             follow(process, worker.server, first)
             process.ready()
+            worker.begin()
             process.status("serving")
             checker = asyncio.create_task(_check_for_ever(worker))
             await process.wait_stop()
