@@ -59,6 +59,7 @@ def summaries(applications: list[Application]) -> list[dict[str, object]]:
                 name: f"{host}:{port}" for name, (host, port) in application.addresses().items()
             },
             "problem": application.last_problem,
+            "exclusive": application.settings.exclusive,
             "restarts": dict(application.restarts),
             "queued": sum(
                 port.queued(slot.index) for port in application.ports for slot in application.slots
