@@ -106,6 +106,8 @@ export type ClusterFrame =
 
 /** Points of an hour. */
 export const POINTS_MAX = 360;
+/** The least that a chart spans: five minutes, so that what has just begun is not a speck. */
+const SPAN_MIN = 30;
 /** Lines of output that the page keeps. */
 export const LINES_MAX = 500;
 
@@ -155,7 +157,7 @@ export function rate(counts: Series, periodS: number): Series {
 /** SVG polylines of a series, one for each stretch without a gap, newest at the right edge. */
 export function stretches(values: Series, width: number, height: number, top: number): string[] {
   const found: string[][] = [[]];
-  const step = width / (POINTS_MAX - 1);
+  const step = width / (Math.max(SPAN_MIN, values.length) - 1);
   values.forEach((value, at) => {
     if (value === null) {
       found.push([]);
@@ -210,6 +212,29 @@ export function mood(state: ProcessState | Outcome): 'good' | 'warn' | 'bad' | '
   if (state === 'errored' || state === 'aborting' || state === 'failed' || state === 'refused') return 'bad';
   if (state === 'stopped' || state === 'idle') return 'soft';
   return 'warn';
+}
+
+/** What a structured line says first, then the rest of it; any other line as it is. */
+export function readable(text: string): string {
+  if (!text.startsWith('{')) return text;
+  try {
+    const found = JSON.parse(text) as Record<string, unknown>;
+    const rest = Object.entries(found).filter(
+      ([name, value]) => !SAID.has(name) && value !== '' && value !== null,
+    );
+    const words = rest.map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    return [String(found['event'] ?? ''), ...words].join('  ').trim();
+  } catch {
+    return text; // cut, or not JSON after all
+  }
+}
+
+/** What stands beside the line anyway. */
+const SAID = new Set(['event', 'timestamp', 'process', 'pid', 'level', 'logger']);
+
+/** How long an operation took or has been under way, in seconds. */
+export function spent(steps: readonly { at: number }[]): number {
+  return (steps.at(-1)?.at ?? 0) - (steps[0]?.at ?? 0);
 }
 
 /** The lines that are kept once these came. */

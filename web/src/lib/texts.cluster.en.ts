@@ -82,6 +82,7 @@ export const clusterEn = {
   goOn: 'Go on',
   noLines: 'No line fits.',
   leftOut: '{count} lines came faster than they can be shown and were left out.',
+  took: 'took {seconds} s',
   audit: 'Audit log',
   noAudit: 'Nobody has done anything from this page yet.',
   recordedAt: 'When',

@@ -84,6 +84,7 @@ export const clusterKo: Record<ClusterKey, string> = {
   goOn: '계속',
   noLines: '맞는 줄이 없습니다.',
   leftOut: '너무 빨라서 {count}줄을 표시하지 않았습니다.',
+  took: '{seconds}초 걸림',
   audit: '감사 기록',
   noAudit: '이 화면에서 실행한 작업이 아직 없습니다.',
   recordedAt: '시각',
