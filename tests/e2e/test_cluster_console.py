@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.support.running import wait_for
 from tests.support.venue_fixture import Venue, running_venue
@@ -55,17 +56,14 @@ def trader(venue: Venue) -> Browser:
     return person(venue, "trader", "trader")
 
 
-def stream(browser: Browser, **headers: str) -> ClientConnection:
-    sent = {"Cookie": browser.headers.get("Cookie", ""), **headers}
-    origin = headers.pop("Origin", browser.venue.url)
+def stream(browser: Browser, origin: str = "") -> ClientConnection:
     address = browser.venue.url.replace("http", "ws") + "/web/cluster/stream"
-    sent.pop("Origin", None)
     return connect(
         address,
-        additional_headers=sent,
-        origin=origin,
+        additional_headers={"Cookie": browser.headers.get("Cookie", "")},
+        origin=Origin(origin or browser.venue.url),
         close_timeout=1,
-        max_size=None,  # type: ignore[arg-type]
+        max_size=None,
     )
 
 
@@ -123,7 +121,7 @@ def test_the_stream_is_for_administrators_and_own_pages(
             stream(browser)
         assert refused.value.response.status_code == status
     with pytest.raises(InvalidStatus) as refused:
-        stream(boss, Origin="http://elsewhere.test")
+        stream(boss, "http://elsewhere.test")
     assert refused.value.response.status_code == 403
     with stream(boss) as socket:
         assert frame(socket, "state")["supervisor"] == venue.process.pid

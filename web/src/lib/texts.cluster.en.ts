@@ -27,7 +27,7 @@ export const clusterEn = {
   lastHour: 'Last hour',
   nowAndMost: '{what}: now {now}, most in the last hour {most}',
   nothingYet: 'The first point comes within ten seconds.',
-  showCauses: 'Why {name} ended before',
+  showCauses: 'why it ended before',
   noCauses: 'Has not ended since the supervisor started, or was reset.',
   causeLine: 'generation {generation}, pid {pid}',
   reload: 'Reload',

@@ -29,7 +29,7 @@ export const clusterKo: Record<ClusterKey, string> = {
   lastHour: '최근 1시간',
   nowAndMost: '{what}: 현재 {now}, 최근 1시간 최고 {most}',
   nothingYet: '첫 값은 10초 안에 나타납니다.',
-  showCauses: '{name}의 지난 종료 원인',
+  showCauses: '지난 종료 원인',
   noCauses: '수퍼바이저가 시작된 뒤로 종료된 적이 없거나 기록이 초기화되었습니다.',
   causeLine: '세대 {generation}, pid {pid}',
   reload: '리로드',
