@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from madang.cli.settings import runtime_dir
+from madang.cluster.control import SOCKET_NAME, request
 from tests.e2e.cluster_harness import Cluster, cluster, http, until
 from tests.support.metrics import samples, total
 from tests.support.running import ready_pids, wait_for
@@ -84,6 +86,24 @@ def test_requests_are_counted_by_class_and_over_deaths(venue: Venue) -> None:
 
 def not_found(venue: Venue) -> float:
     return venue.metric("madang_responses_total", app="worker", **{"class": "4xx"})
+
+
+def test_two_generations_are_told_apart_while_a_reload_lasts(venue: Venue) -> None:
+    control = runtime_dir(venue.state) / SOCKET_NAME
+    number = request(control, {"command": "reload", "name": "worker"})["operation"]
+    both = False
+    state: object = "running"
+    while state == "running":
+        found = [
+            (sample.name, tuple(sorted(sample.labels.items())))
+            for family in text_string_to_metric_families(page(venue))
+            for sample in family.samples
+        ]
+        assert len(found) == len(set(found)), "no series is there twice"
+        who = {tuple(labels) for name, labels in found if name == "madang_bus_peers"}
+        both = both or len(who) == len(PLATFORM) + 2
+        state = request(control, {"command": "operation", "id": number})["state"]
+    assert (state, both) == ("done", True)
 
 
 def test_who_does_not_answer_is_left_out_and_counted(venue: Venue) -> None:

@@ -37,11 +37,11 @@ def exporter(port: int, host: str = HOST, preload: tuple[str, ...] = ()) -> Appl
 async def main(process: Process) -> None:
     """Serve until the cluster stops it."""
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
-    gatherer = Gatherer(bus, process.runtime_dir, lambda: edge_metrics(server.state))
+    gatherer = Gatherer(bus, process, lambda: edge_metrics(server.state))
     application = Application((), title="Madang metrics", gather=gatherer.page)
     server = Server(application, EdgeSettings(), Hub(), process.scores)
     own = [group[0] for group in process.sockets.values()]
-    with telling(bus, process.scores, lambda: ()):
+    with telling(bus, process, lambda: ()):
         await server.start([])
         follow(process, server, own)
         process.ready()

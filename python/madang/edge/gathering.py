@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -30,7 +30,35 @@ FRESH_S: Final = 0.2
 SHOW_S: Final = 1.0
 
 Families = Callable[[], Iterable[Metric]]
-_DECODER = msgspec.msgpack.Decoder(list[Metric])
+
+
+class Shown(Protocol):
+    """Which process tells: part of `madang.cluster.process.Process`."""
+
+    @property
+    def scores(self) -> Scores:
+        """Its row of the scoreboard."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Which of those that bear its name it is."""
+        ...
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Where the supervisor is asked."""
+        ...
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True):
+    """What a process tells. During a reload two processes have one name."""
+
+    generation: int
+    families: list[Metric]
+
+
+_DECODER = msgspec.msgpack.Decoder(Told)
 
 
 def subject_of(name: str) -> str:
@@ -41,9 +69,9 @@ def subject_of(name: str) -> str:
 class Teller:
     """Answers who gathers, and shows the bus's rates on the scoreboard, until it is closed."""
 
-    def __init__(self, bus: Bus, scores: Scores, families: Families = tuple) -> None:
+    def __init__(self, bus: Bus, process: Shown, families: Families = tuple) -> None:
         self._bus = bus
-        self._scores = scores
+        self._process = process
         self._families = families
         self._server = bus.serve(subject_of(bus.name), self._answer)
         self._showing = asyncio.get_running_loop().create_task(self._show())
@@ -55,7 +83,8 @@ class Teller:
 
     def _answer(self, requests: list[Request]) -> None:
         for request in requests:
-            found = [*self._families(), *bus_metrics(self._bus)]
+            own = [*self._families(), *bus_metrics(self._bus)]
+            found = Told(self._process.generation, own)
             try:
                 request.respond(msgspec.msgpack.encode(found))
             except MessageTooLarge as error:
@@ -64,15 +93,16 @@ class Teller:
     async def _show(self) -> None:
         while True:
             found = self._bus.statistics()
-            self._scores.bus_sent = found.get("published", 0)
-            self._scores.bus_received = found.get("received", 0)
+            scores = self._process.scores
+            scores.bus_sent = found.get("published", 0)
+            scores.bus_received = found.get("received", 0)
             await asyncio.sleep(SHOW_S)
 
 
 @contextmanager
-def telling(bus: Bus, scores: Scores, families: Families) -> Iterator[None]:
+def telling(bus: Bus, process: Shown, families: Families) -> Iterator[None]:
     """Tell for as long as this lasts."""
-    teller = Teller(bus, scores, families)
+    teller = Teller(bus, process, families)
     try:
         yield
     finally:
@@ -95,11 +125,11 @@ def bus_metrics(bus: Bus) -> Iterable[Metric]:
 
 
 class Gatherer:
-    """Makes the page. `own` are this process's families where it does not tell over the bus."""
+    """Makes the page; `own` are the families of this process, which is not asked."""
 
-    def __init__(self, bus: Bus, runtime_dir: Path, own: Families | None = None) -> None:
+    def __init__(self, bus: Bus, process: Shown, own: Families) -> None:
         self._bus = bus
-        self._runtime_dir = runtime_dir
+        self._process = process
         self._own = own
         self._making: asyncio.Task[bytes] | None = None
         self._made_s = 0.0
@@ -118,34 +148,34 @@ class Gatherer:
         names = sorted(self._bus.peers())
         asked = asyncio.gather(*(self._tell_me(name) for name in names))
         supervisor, told = await asyncio.gather(self._supervisor(), asked)
-        by_process: list[tuple[str, list[Metric]]] = []
+        own = Told(self._process.generation, [*self._own(), *bus_metrics(self._bus)])
+        by_process = [(self._bus.name, own)]
         missing = 0
         for name, answer in zip(names, told, strict=True):
             if answer is None:
                 missing += 1
-            elif answer:
-                by_process.append((_process(name), answer))
-        if self._own is not None:
-            own = [*self._own(), *bus_metrics(self._bus)]
-            by_process.insert(0, (_process(self._bus.name), own))
+            elif answer.families:
+                by_process.append((name, answer))
         self._made_s = loop.time()
         about = _about(len(by_process), missing, bool(supervisor), self._made_s - began_s)
         return render_metrics([*supervisor, *merge(by_process), *about])
 
-    async def _tell_me(self, name: str) -> list[Metric] | None:
+    async def _tell_me(self, name: str) -> Told | None:
         """Return what a process tells: nothing where it tells nobody, None where it is silent."""
         try:
             answer = await self._bus.request(subject_of(name), b"", ANSWER_TIMEOUT_MS)
             return _DECODER.decode(answer)
         except NoServer:
-            return []
+            return Told(0, [])
         except (BusError, msgspec.DecodeError):
             return None
 
     async def _supervisor(self) -> list[Metric]:
         try:
             question = {"command": "metrics"}
-            return families_of(await ask(self._runtime_dir, question, ANSWER_TIMEOUT_MS / 1_000))
+            return families_of(
+                await ask(self._process.runtime_dir, question, ANSWER_TIMEOUT_MS / 1_000)
+            )
         except (NotRunning, ControlRefused):
             return []
 
@@ -168,19 +198,20 @@ def families_of(answer: Mapping[str, Any]) -> list[Metric]:
     ]
 
 
-def merge(told: Iterable[tuple[str, Iterable[Metric]]]) -> list[Metric]:
+def merge(told: Iterable[tuple[str, Told]]) -> list[Metric]:
     """Return one family for each name, with every process's samples labelled by the process.
 
     What every process knows alike (`shared`) is taken once, from the first who told it.
     """
     found: dict[str, Metric] = {}
-    for process, families in told:
-        for family in families:
+    for name, answer in told:
+        who = {"process": _process(name), "generation": str(answer.generation)}
+        for family in answer.families:
             before = found.get(family.name)
             if family.shared:
                 found.setdefault(family.name, family)
                 continue
-            labelled = tuple(({**labels, "process": process}, n) for labels, n in family.samples)
+            labelled = tuple(({**labels, **who}, number) for labels, number in family.samples)
             samples = labelled if before is None else before.samples + labelled
             found[family.name] = family._replace(samples=samples)
     return list(found.values())

@@ -128,7 +128,7 @@ class Worker:
         self._bus = bus
         self._clock = clock
         self._node = NodeWatch(process.state_dir)
-        self._gatherer = Gatherer(bus, process.runtime_dir, self.families)
+        self._gatherer = Gatherer(bus, process, self.families)
         secret = load_secret(process.state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
@@ -274,7 +274,7 @@ async def main(process: Process) -> None:
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
-    with telling(bus, process.scores, worker.families):
+    with telling(bus, process, worker.families):
         if await _started(worker, process):
             await worker.server.start([])
             follow(process, worker.server, first)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from madang.bus import memory_bus_hub
 from madang.cluster.scoreboard import Scores
-from madang.edge.gathering import Gatherer, Teller, merge
+from madang.edge.gathering import Gatherer, Teller, Told, merge
 from madang.edge.route import Metric
 from tests.support.edge import eventually, run
 from tests.support.metrics import samples, total
+
+
+@dataclass
+class Process:
+    runtime_dir: Path
+    generation: int = 1
+    scores: Scores = field(default_factory=Scores)
 
 
 def counter(value: float, **labels: str) -> Metric:
@@ -21,11 +29,16 @@ def counter(value: float, **labels: str) -> Metric:
 
 def test_numbers_carry_their_process_and_shared_ones_are_taken_once() -> None:
     shared = Metric("listeners", "gauge", "All.", (({}, 7.0),), shared=True)
-    found = merge([("a", [counter(1, kind="x"), shared]), ("b", [counter(2, kind="x"), shared])])
+    found = merge(
+        [
+            ("a-0", Told(1, [counter(1, kind="x"), shared])),
+            ("a-0.2", Told(2, [counter(2, kind="x"), shared])),
+        ]
+    )
     assert [family.name for family in found] == ["jobs_total", "listeners"]
     assert found[0].samples == (
-        ({"kind": "x", "process": "a"}, 1),
-        ({"kind": "x", "process": "b"}, 2),
+        ({"kind": "x", "process": "a-0", "generation": "1"}, 1),
+        ({"kind": "x", "process": "a-0", "generation": "2"}, 2),
     )
     assert found[1].samples == (({}, 7.0),)
 
@@ -34,10 +47,9 @@ def test_everybody_on_the_bus_is_asked_and_the_page_can_be_parsed(tmp_path: Path
     async def main() -> None:
         hub = memory_bus_hub()
         first, second, silent = (hub.open(name) for name in ("web-0.17", "web-1.18", "script"))
-        scores = Scores()
-        teller = Teller(second, scores, lambda: [counter(5, text='a"b\\c\nd')])
+        teller = Teller(second, Process(tmp_path), lambda: [counter(5, text='a"b\\c\nd')])
         mute = silent.serve("metrics.script", lambda requests: None)
-        gatherer = Gatherer(first, tmp_path, lambda: [counter(3)])
+        gatherer = Gatherer(first, Process(tmp_path), lambda: [counter(3)])
         for name in ("web-1.18", "script"):
             assert await first.wait_for_server(f"metrics.{name}", 5_000)
         await eventually(lambda: len(first.peers()) == 2)
@@ -61,7 +73,7 @@ def test_everybody_on_the_bus_is_asked_and_the_page_can_be_parsed(tmp_path: Path
 def test_a_scrape_that_is_given_up_does_not_end_that_of_another(tmp_path: Path) -> None:
     async def main() -> None:
         bus = memory_bus_hub().open("alone")
-        gatherer = Gatherer(bus, tmp_path, lambda: [counter(1)])
+        gatherer = Gatherer(bus, Process(tmp_path), lambda: [counter(1)])
         impatient = asyncio.create_task(gatherer.page())
         patient = asyncio.create_task(gatherer.page())
         await asyncio.sleep(0)

@@ -53,7 +53,7 @@ async def main(process: Process) -> None:
             raise _refuse(process, f"{type(error).__name__}: {first}") from None
         server = AsgiServer(application, settings, lifespan.state, scores_of(process))
         server.state.hub = hub
-        with telling(hub.bus, process.scores, hub.families):
+        with telling(hub.bus, process, hub.families):
             await _serve(process, server, hub)
         await lifespan.shutdown()
 

@@ -241,7 +241,7 @@ async def main(process: Process) -> None:
     """Run the feed until the cluster stops it."""
     options = msgspec.convert(dict(process.options), FeedOptions)
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
-    teller = Teller(bus, process.scores)
+    teller = Teller(bus, process)
     feed = Feed(bus, Market(), Days(options.timezone), SystemClock())
     follower = Follower(
         process.name,

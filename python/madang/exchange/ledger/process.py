@@ -227,7 +227,7 @@ async def main(process: Process) -> None:
     options = msgspec.convert(dict(process.options), LedgerOptions)
     settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
-    teller = Teller(bus, process.scores)
+    teller = Teller(bus, process)
     store = await open_store(process.state_dir, settings.store_database, bus)
     committed = await _committed(bus)
     sql = await open_history(process.state_dir, settings.database, committed)

@@ -52,7 +52,7 @@ async def main(process: Process) -> None:
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     try:
         recovered = await _recover(process, settings)
-        with telling(bus, process.scores, lambda: _metrics(settings, recovered.engine)):
+        with telling(bus, process, lambda: _metrics(settings, recovered.engine)):
             await _run(process, settings, bus, recovered, held)
     finally:
         await bus.close()
