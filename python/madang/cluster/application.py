@@ -20,7 +20,7 @@ from madang.cluster import channel, steering
 from madang.cluster.channel import Message
 from madang.cluster.policy import MS, Instance, Limits, State
 from madang.cluster.ports import Port
-from madang.cluster.scoreboard import Scores
+from madang.cluster.scoreboard import COUNTED, Scores
 from madang.cluster.settings import ApplicationSettings
 from madang.cluster.templates import Template
 
@@ -157,8 +157,29 @@ class Application:
         self.shares: Mapping[int, float] = {}
         self.last_problem = ""
         """Why the last reload was abandoned or rolled back, until one succeeds."""
+        self.restarts: dict[str, int] = {}
+        """How many processes were started again, by the kind of their end."""
+        self.past = dict.fromkeys(COUNTED, 0)
+        """What the processes that have ended had counted."""
         self.held: dict[int, tuple[Child, int]] = {}
         """Who accepts from the socket of an absent slot, and which life of it was told to."""
+
+    def totals(self) -> dict[str, int]:
+        """Return what all its processes have counted, those included that have ended."""
+        rows = [child.scores for child in self.children()]
+        return {
+            name: past + sum(getattr(row, name) for row in rows) for name, past in self.past.items()
+        }
+
+    def keep(self, scores: Scores) -> None:
+        """Add what a process had counted when it ended."""
+        for name in COUNTED:
+            self.past[name] += getattr(scores, name)
+
+    def note_restart(self, reason: str) -> None:
+        """Count a process that is started again."""
+        kind = exit_kind(reason)
+        self.restarts[kind] = self.restarts.get(kind, 0) + 1
 
     @property
     def name(self) -> str:

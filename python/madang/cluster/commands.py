@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from madang.cluster import linux, policy
+from madang.cluster import linux, measures, policy
 from madang.cluster.application import Application, Slot
 from madang.cluster.applications import Applications
 from madang.cluster.control import Answer, Later, Reply
 from madang.cluster.entries import decode_application, parse_instances
 from madang.cluster.errors import OperationRefused
+from madang.cluster.history import History
 from madang.cluster.operations import Operation, Operations, OperationState, Procedure
 from madang.cluster.procedures import Procedures
 from madang.cluster.processes import Processes
 from madang.cluster.reloading import Reloading
 from madang.cluster.settings import INSTANCES_MAX
-from madang.cluster.views import describe, dump, environment, metrics, rows, summaries
+from madang.cluster.views import describe, dump, environment, rows, summaries
 from madang.core.errors import MadangError
 
 OPERATIONS_SHOWN = 10
@@ -46,6 +47,7 @@ class Commands:
         operations: Operations,
         lifetime: Lifetime,
     ) -> None:
+        self.past = History()
         self._applications = applications
         self._processes = processes
         self._operations = operations
@@ -58,7 +60,11 @@ class Commands:
             "dump": lambda _: {"applications": dump(self._applications.all())},
             "env": lambda question: {"environment": environment(*self._one(question))},
             "ls": self._ls,
-            "metrics": lambda _: {"samples": metrics(self._applications.all())},
+            "history": lambda question: self.past.answer(question.get("after")),
+            "metrics": lambda _: {
+                "samples": measures.samples(self._applications.all()),
+                "help": measures.helps(),
+            },
             "operation": self._operation,
             "reload": self._reload,
             "reset": self._reset,

@@ -11,14 +11,27 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from madang.cluster import balance, steering
 from madang.cluster.errors import PortTaken
 from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.settings import PortSettings
 
-TCP_INFO_UNACKED = struct.Struct("=24xI")
-"""tcpi_unacked, which counts the accept queue where the socket listens. Source: tcp(7), tcp.h."""
+TCP_INFO_QUEUE = struct.Struct("=24xII")
+"""tcpi_unacked and tcpi_sacked: where the socket listens, its accept queue and the queue's limit.
+Source: tcp(7), tcp.h."""
+SO_MEMINFO = 55
+MEMINFO_DROPS = struct.Struct("=32xI")
+"""SK_MEMINFO_DROPS: where the socket listens, what it had no room for. Source: sock_diag.h."""
+
+
+class Queue(NamedTuple):
+    """The accept queue of one slot's socket; `dropped` counts since it was opened."""
+
+    waiting: int
+    limit: int
+    dropped: int
 
 
 class Port:
@@ -131,10 +144,19 @@ class Port:
 
     def queued(self, slot: int) -> int:
         """Return how many connections wait to be accepted from the socket of `slot`."""
+        return self._look(slot)[0]
+
+    def queue(self, slot: int) -> Queue:
+        """Return the accept queue of `slot`."""
+        raw = self.listeners[slot].getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO_DROPS.size)
+        return Queue(*self._look(slot), int(MEMINFO_DROPS.unpack(raw)[0]))
+
+    def _look(self, slot: int) -> tuple[int, int]:
         raw = self.listeners[slot].getsockopt(
-            socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_UNACKED.size
+            socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_QUEUE.size
         )
-        return int(TCP_INFO_UNACKED.unpack(raw)[0])
+        waiting, limit = TCP_INFO_QUEUE.unpack(raw)
+        return int(waiting), int(limit)
 
     def close(self) -> None:
         """Stop listening; what is still queued is reset."""

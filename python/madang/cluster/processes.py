@@ -370,7 +370,8 @@ class Processes:
             linux.signal_group(pid, signal.SIGKILL)
 
     def _exited(self, child: Child, reason: str) -> None:
-        child.slot.note_exit(_cause(child, reason), child)
+        cause = _cause(child, reason)
+        child.slot.note_exit(cause, child)
         child.pid = None
         child.pending_signal = None
         if child.channel is not None:
@@ -379,11 +380,14 @@ class Processes:
         child.close_channels()
         self._forget_probe(child)
         row, child.row = child.row, None
+        child.application.keep(child.scores)
         child.scores = Scores()
         if row is not None:
             self.board.give_back(row)
         jitter = random.randrange(policy.JITTER_SCALE)
         self.feed(child, policy.Exited(reason, jitter))
+        if child.state in (State.STARTING, State.BACKOFF):
+            child.application.note_restart(cause)
         child.application.steer()
 
     def _write_record(self) -> None:

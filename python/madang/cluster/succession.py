@@ -43,8 +43,8 @@ CHILD_ANEW = frozenset({
 SLOT_CARRIED = ("index", "name", "incarnation", "exits")
 SLOT_APART = frozenset({"child", "causes"})
 SLOT_ANEW = frozenset({"other"})
-APPLICATION_CARRIED = ("newest", "stopping", "wanted", "last_problem")
-APPLICATION_APART = frozenset({"settings", "ports", "slots", "template", "held"})
+APPLICATION_CARRIED = ("newest", "stopping", "wanted", "last_problem", "restarts")
+APPLICATION_APART = frozenset({"settings", "ports", "slots", "template", "held", "past"})
 APPLICATION_ANEW = frozenset({"limits", "leaving", "shares"})
 
 
@@ -61,6 +61,7 @@ def leave_application(application: Application, processes: Processes) -> Share:
     return {
         **{name: getattr(application, name) for name in APPLICATION_CARRIED},
         "settings": encode_application(application.settings),
+        "past": application.past,
         "template": None if template is None else templates.index(template),
         "ports": [port.leave() for port in application.ports],
         "slots": [_leave_slot(slot) for slot in application.slots],
@@ -103,6 +104,7 @@ def take_application(
     own = decode_application(share["settings"])
     application = Application(own, limits(own, settings))
     _set(application, APPLICATION_CARRIED, share)
+    application.past |= share["past"]  # this code may count more
     if share["template"] is not None:
         application.template = processes.templates.all()[share["template"]]
         application.template.users += 1

@@ -191,6 +191,7 @@ class Supervisor:
             commands.replace,
             commands.scale_to,
             commands.reload,
+            commands.past.add,
         )
         return Upkeep(self._loop, self._processes, self._journal, wishes, share)
 
@@ -282,6 +283,7 @@ class Supervisor:
             "applications": self._applications.leave(),
             "operations": self._operations.leave(),
             "upkeep": self._upkeep.leave(),
+            "history": self._commands.past.leave(),
             "control": self._control.leave(),
             "booted": self._booted,
         }
@@ -292,6 +294,7 @@ class Supervisor:
         self._coming = self._operations.take_over(share["operations"])
         self._upkeep = self._look_after(share["upkeep"])
         self._control = self._open_control(share["control"])
+        self._commands.past.take_over(share["history"])
         self._booted = share["booted"]
 
     def _go_on(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from madang.cluster import autoscale, balance, linux, policy, recycle, watchdog
@@ -47,6 +47,8 @@ class Wishes:
     replace: Begin
     scale: Begin
     reload: Begin
+    remember: Callable[[Sequence[Application]], None]
+    """Called once a second, for the history that operators are shown."""
 
 
 class Upkeep:
@@ -191,6 +193,7 @@ class Upkeep:
             self._autoscale(application, now_ns)
             self._keep_schedule(application)
             self._watch_files(application, now_ns)
+        self._wishes.remember(list(self._processes.applications.values()))
         self._forget_gone()
 
     def _measure(self, child: Child, span_ns: int) -> None:

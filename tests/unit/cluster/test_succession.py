@@ -15,6 +15,7 @@ from madang.cluster.application import Application, Child, Slot
 from madang.cluster.control import ControlServer
 from madang.cluster.errors import FolderTaken, PortTaken
 from madang.cluster.handles import descriptors, given, handle, opened
+from madang.cluster.history import FIELDS, PERIOD_S, History
 from madang.cluster.loop import Loop
 from madang.cluster.operations import Operation, Operations, OperationState, Procedure
 from madang.cluster.ports import Port
@@ -141,3 +142,14 @@ def listening(*, reuse: bool = True) -> socket.socket:
 def test_a_given_socket_that_shares_with_nobody_is_refused() -> None:
     with listening(reuse=False) as made, pytest.raises(PortTaken, match="needs ReusePort=yes"):
         Port(PORT, 1, 16, [made])
+
+
+def test_the_last_hour_is_not_forgotten() -> None:
+    before, after = History(), History()
+    for number in range(2 * PERIOD_S + 3):
+        before.take({"web": [float(number)] * len(FIELDS)})
+    after.take_over(json.loads(json.dumps(before.leave())))
+    for history in (before, after):
+        history.take({"web": [0.5] * len(FIELDS)})
+    assert after.answer()["applications"] == before.answer()["applications"]
+    assert after.leave() == before.leave()
