@@ -312,6 +312,52 @@ def test_it_waits_for_a_child_that_is_about_to_be_born(tmp_path: Path) -> None:
         assert running.row("web")["restarts"] == 1
 
 
+TELLER = """
+import os, socket, time
+address = os.environ["NOTIFY_SOCKET"]
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+    for number in range(10**6):
+        text = f"READY=1\\nSTATUS=uid {os.getuid()} number {number}"
+        end.sendto(text.encode(), "\\0" + address[1:] if address[0] == "@" else address)
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_programs_of_another_user_are_heard_afterwards(tmp_path: Path) -> None:
+    entry: dict[str, Any] = {
+        "name": "tool",
+        "kind": "command",
+        "target": "/usr/bin/python3",
+        "directory": "/",
+    }
+    entry |= {"arguments": ["-c", TELLER], "user": "nobody", "ready": "notify"}
+    with cluster(tmp_path, [entry]) as running:
+        running.wait_ready()
+        before = pids(running)
+        upgraded(running)
+        said = running.row("tool-0")["status"]
+        assert said.startswith("uid 65534 ")
+        until(lambda: running.row("tool-0")["status"] not in ("", said))
+        assert running.operate("scale", name="tool", instances="2")["state"] == "done"
+        assert pids(running)["tool-0"] == before["tool-0"]
+
+
+def test_a_hung_process_is_not_taken_for_one_that_came_back(tmp_path: Path) -> None:
+    with cluster(tmp_path, [role("web", "answer", instances=2, ports=http())]) as running:
+        address = running.wait_ready()["http"]
+        with socket.create_connection(address, timeout=10) as client:
+            client.sendall(b"hang\n")
+            until(lambda: "stalled" in {row["state"] for row in running.ask("ls")["rows"]})
+            hung = next(r["name"] for r in running.ask("ls")["rows"] if r["state"] == "stalled")
+            upgraded(running)
+            assert running.row(hung)["state"] == "stalled"
+            _, _, afterwards = running.log("madang").partition("supervisor took over")
+            assert '"instance"' not in afterwards
+            other = next(name for name in pids(running) if name != hung)
+            assert {answering(address) for _ in range(20)} == {running.pid(other)}
+
+
 def test_it_is_refused_while_something_else_is_under_way(tmp_path: Path) -> None:
     with cluster(tmp_path, [role("deaf", "deaf", stop_timeout_ms=1_500)]) as running:
         running.wait_ready()
