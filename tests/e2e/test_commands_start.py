@@ -254,6 +254,18 @@ def test_the_supervisor_outlives_the_terminal_it_was_started_from(shell: Termina
     assert shell.rows()["echo-0"]["state"] == "ready"
 
 
+def test_the_demo_runs_in_the_background(shell: Terminal) -> None:
+    done = shell.good("start", "--demo", "--port", "0")
+    assert "sign in   demo / " in done.out
+    address = done.out.partition("address   http://127.0.0.1:")[2].split()[0]
+    assert "<html" in get(int(address)).lower()
+    assert {row["state"] for row in shell.rows().values()} == {"ready"}
+    assert "runs already" in shell.good("start", "--demo").out
+    assert shell.good("start", "--demo", "--json").json["operations"] == []
+    names = {row["app"] for row in shell.rows().values()}
+    assert names == {"venue", "ledger", "feed", "worker", "traders"}
+
+
 def test_up_runs_what_the_settings_describe_in_the_foreground(shell: Terminal) -> None:
     port = free_port()
     shell.write("madang.toml", f'[app.web]\ntarget = "hello:app"\nport = {port}\n')
