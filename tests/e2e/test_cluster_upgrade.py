@@ -351,6 +351,7 @@ def test_a_hung_process_is_not_taken_for_one_that_came_back(tmp_path: Path) -> N
             until(lambda: "stalled" in {row["state"] for row in running.ask("ls")["rows"]})
             hung = next(r["name"] for r in running.ask("ls")["rows"] if r["state"] == "stalled")
             upgraded(running)
+            time.sleep(0.6)  # the new code has looked several times
             assert running.row(hung)["state"] == "stalled"
             _, _, afterwards = running.log("madang").partition("supervisor took over")
             assert '"instance"' not in afterwards
