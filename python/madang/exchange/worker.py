@@ -32,6 +32,10 @@ from madang.edge import (
     Server,
     WebSocketRoute,
 )
+from madang.edge.console.routes import Administrators, Console
+from madang.edge.following import follow
+from madang.edge.gathering import Gatherer, telling
+from madang.edge.system import edge_metrics
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
@@ -63,7 +67,6 @@ from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
-from madang.exchange.serving import follow, show_scores
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
@@ -92,6 +95,7 @@ PAGE_PATHS: Final = (
     "/account/{section}",
     "/signin",
     "/signup",
+    "/cluster",
 )
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
@@ -113,7 +117,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Worker:
     """The parts of one worker, put together."""
 
-    def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
+    def __init__(self, bus: Bus, process: Process, settings: WorkerSettings, clock: Clock) -> None:
         self.hub = Hub(settings.hub)
         self.presence = RollCall(bus, self.hub, GROUP)
         self.replica = DirectoryReplica(bus)
@@ -123,11 +127,14 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._clock = clock
-        self._node = NodeWatch(state_dir)
-        secret = load_secret(state_dir)
+        self._node = NodeWatch(process.state_dir)
+        self._gatherer = Gatherer(bus, process, self.families)
+        secret = load_secret(process.state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
+        people = Administrators(lambda who: authenticator.name(who.account), authenticator.holds)
+        self._console = Console(process.state_dir, process.runtime_dir, people)
         self._hashing = Hashing(settings.login.waiting_max)
         login = Login(self.replica, settings.login, clock, self._hashing)
         cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
@@ -154,10 +161,11 @@ class Worker:
         routes = (
             *exchange_routes(methods, session),
             *self._market_routes(ledger, days, clock),
+            *self._console.routes(),
             *web_routes(web_methods(settings.accounts, parts, login, overview)),
         )
         self.application = self._application(routes, authenticator)
-        self.server = Server(self.application, settings.edge, self.hub)
+        self.server = Server(self.application, settings.edge, self.hub, process.scores)
 
     def _methods(
         self, orders: OrderMethods, ledger: LedgerClient, feed: FeedClient, store: StoreClient
@@ -201,26 +209,33 @@ class Worker:
                 ),
                 WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
                 *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
+                *self._console.websocket_routes(),
             ),
             authenticator=authenticator,
             pages=Pages(Path(str(files("madang.edge").joinpath("static"))), PAGE_PATHS),
             title="Madang",
             version=madang.__version__,
             description="A stock market that speaks the Alpaca Trading API v2.",
-            metrics=self._metrics,
+            gather=self._gatherer.page,
             node=lambda: self._node.wish().state,
         )
+
+    def begin(self) -> None:
+        """Do what a worker does by itself once it serves."""
+        self._console.start()
 
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
         self._trading.check()
         self._data.check()
         self._page.check()
+        self._console.check()
 
     async def close(self) -> None:
         """Finish what is under way, then let everything go."""
         await self.server.drain(self._settings.drain_timeout_ms)
         await self.server.close()
+        self._console.close()
         await self.gateway.close()
         self._events.close()
         self._market.close()
@@ -232,7 +247,9 @@ class Worker:
         await self.configurations.close()
         await self.replica.close()
 
-    def _metrics(self) -> Iterable[Metric]:
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics that only this worker knows."""
+        yield from edge_metrics(self.server.state)
         directory = self.replica.directory
         gauges = {
             "madang_orders_under_way": (self.gateway.under_way, "Commands without an answer yet."),
@@ -246,9 +263,7 @@ class Worker:
             listeners[channel.rpartition(".")[0]] += count
         text = "Subscriptions of all workers to streams, by kind."
         samples = tuple(({"kind": kind}, float(count)) for kind, count in listeners.items())
-        yield Metric("madang_stream_listeners", "gauge", text, samples)
-        samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
-        yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
+        yield Metric("madang_stream_listeners", "gauge", text, samples, shared=True)
 
 
 async def main(process: Process) -> None:
@@ -257,21 +272,19 @@ async def main(process: Process) -> None:
     _raise_open_files()
     first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
-    worker = Worker(bus, process.state_dir, settings, SystemClock())
+    worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
-    if await _started(worker, process):
-        await worker.server.start([])
-        follow(process, worker.server, first)
-        process.ready()
-        process.status("serving")
-        tasks = [
-            asyncio.create_task(_check_for_ever(worker)),
-            asyncio.create_task(show_scores(process, worker.server)),
-        ]
-        await process.wait_stop()
-        for task in tasks:
-            task.cancel()
-    await worker.close()
+    with telling(bus, process, worker.families):
+        if await _started(worker, process):
+            await worker.server.start([])
+            follow(process, worker.server, first)
+            process.ready()
+            worker.begin()
+            process.status("serving")
+            checker = asyncio.create_task(_check_for_ever(worker))
+            await process.wait_stop()
+            checker.cancel()
+        await worker.close()
     await bus.close()
 
 
