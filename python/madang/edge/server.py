@@ -8,7 +8,12 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from madang.core.errors import MadangError
+from madang.edge import websocket_protocol
 from madang.edge.dispatch import Dispatcher
+from madang.edge.handover.mobile import Mobile, Thaw
 from madang.edge.http_protocol import HttpProtocol
 from madang.edge.proxy_front import ProxyFront
 from madang.edge.response import http_date
@@ -17,6 +22,7 @@ from madang.edge.settings import EdgeSettings
 from madang.edge.state import ServerState
 from madang.edge.system import system_routes
 from madang.edge.tls import Certificate
+from madang.edge.websocket_protocol import WebSocketProtocol
 from madang.hub import Hub
 
 BACKLOG = 1_024
@@ -145,6 +151,25 @@ class Server:
                 self._state.log.info("certificate reloaded")
             except (OSError, ssl.SSLError) as error:
                 self._state.log.error("certificate not reloaded", reason=str(error))
+
+    def mobiles(self) -> list[Mobile]:
+        """Return the connections that can move to another process, at this moment or another."""
+        found = [p for p in self._state.protocols if isinstance(p, WebSocketProtocol)]
+        return [protocol for protocol in found if protocol.can_move]
+
+    @property
+    def thaws(self) -> dict[str, Thaw]:
+        """Return how connections of another process are taken up."""
+        return {websocket_protocol.KIND: self._thaw_websocket}
+
+    async def _thaw_websocket(self, data: bytes) -> WebSocketProtocol:
+        frozen = msgspec.msgpack.decode(data, type=websocket_protocol.FrozenWebSocket)
+        for route in self.application.websocket_routes:
+            if route.path == frozen.path:
+                protocol = WebSocketProtocol(self._state, b"", route)
+                await protocol.thaw(frozen)
+                return protocol
+        raise MadangError(f"{frozen.path} is no WebSocket here")
 
     async def drain(self, timeout_ms: int) -> bool:
         """Stop accepting, finish what is under way, send WebSockets elsewhere at a set pace.

@@ -5,7 +5,13 @@ session of a process (`application`), over the bus.
 """
 
 from madang.hub.channel import Channel, Recovery
-from madang.hub.connection import Connection, Link, Session, TooManyChannelsError
+from madang.hub.connection import (
+    Connection,
+    Link,
+    MobileSession,
+    Session,
+    TooManyChannelsError,
+)
 from madang.hub.feeder import Feeder, FeederSettings, Item, Page
 from madang.hub.history import Position, Publication
 from madang.hub.hub import Hub, HubFullError
@@ -23,12 +29,13 @@ from madang.hub.application import (  # isort: skip
     on_connect,
     on_disconnect,
     on_message,
+    on_resume,
     presence,
     send,
     session,
     set_state,
 )
-from madang.hub.endpoint import Client  # isort: skip
+from madang.hub.client import Client  # isort: skip
 
 __all__ = [
     "Channel",
@@ -44,6 +51,7 @@ __all__ = [
     "HubSettings",
     "Item",
     "Link",
+    "MobileSession",
     "Page",
     "Position",
     "PresenceTotals",
@@ -62,6 +70,7 @@ __all__ = [
     "on_connect",
     "on_disconnect",
     "on_message",
+    "on_resume",
     "presence",
     "send",
     "session",

@@ -22,6 +22,8 @@ from madang.edge.asgi.loading import load
 from madang.edge.asgi.scores import scores_of
 from madang.edge.asgi.server import AsgiServer
 from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.handover.mobile import Mover
+from madang.edge.handover.process import enable_hand_over
 from madang.edge.hub_front import HubFront, talking
 
 REASON_CHARACTERS_MAX = 400
@@ -60,6 +62,14 @@ async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     server.start()
     own = [group[0] for group in process.sockets.values()]
     _follow(process, server, own)
+    mover = Mover(
+        name=hub.session.name,
+        mobiles=lambda: [*hub.server.mobiles(), *server.mobiles()],
+        thaws={**hub.server.thaws, **server.thaws},
+        channels=hub.session.give,
+        warm=hub.session.warm,
+    )
+    enable_hand_over(process, mover)
     if getattr(process, "accepting", True):  # else another generation serves them still
         for sock in own:
             await server.listen(sock)
