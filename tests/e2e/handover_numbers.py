@@ -1,4 +1,4 @@
-"""Broadcasts a number every few milliseconds, and sets a price; runs as a program of the cluster."""
+"""Broadcasts a number every few milliseconds and sets prices, as a program of the cluster."""
 
 from __future__ import annotations
 

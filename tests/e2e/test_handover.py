@@ -82,7 +82,7 @@ def test_hub_clients_and_kept_connections_do_not_notice_five_reloads(tmp_path: P
         sockets = [client.sock for client in kept]
         for round_ in range(5):
             await reload(running)
-            for n, listener in enumerate(listeners):
+            for listener in listeners:
                 await listener.socket.send(json.dumps({"type": "message", "data": round_}))
             rows = (await asyncio.to_thread(running.ask, "ls"))["rows"]
             fresh = {row["pid"] for row in rows if row["app"] == "web"}
