@@ -2,9 +2,9 @@
 
     python examples/market_maker.py AAPL --url http://127.0.0.1:8000 --key KEY --secret SECRET
 
-It is an ordinary client of the Alpaca API: `alpaca-py`, unmodified. Each round it looks at the last
-fills it had, moves its fair price towards them, cancels its quotes and places new ones. The more it
-holds beyond what it wants to hold, the lower it quotes, so that the market takes it off its hands.
+It is an ordinary client of the Alpaca API: `alpaca-py`, unmodified. Each round it looks at what it
+holds and at the last price, cancels its quotes and places new ones around that. The more it holds
+beyond what it began with, the lower it quotes, so that the market takes it off its hands.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     target: 'es2022',
+    // The first with light-dark(), from which the two themes are made.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
   },
   resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
-  test: { environment: 'jsdom', include: ['src/**/*.test.ts'], restoreMocks: true },
+  test: { environment: 'jsdom', css: true, include: ['src/**/*.test.ts'], restoreMocks: true },
 });

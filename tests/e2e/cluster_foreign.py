@@ -31,7 +31,8 @@ class Answer(BaseHTTPRequestHandler):
     """Say who we are."""
 
     def do_GET(self) -> None:
-        names = ("MADANG_NAME", "MADANG_INSTANCE", "GREETING", "PORT", "LISTEN_FDNAMES")
+        names = ["MADANG_NAME", "MADANG_INSTANCE", "MADANG_RUNTIME_DIR"]
+        names += ["GREETING", "PORT", "LISTEN_FDNAMES"]
         told = [f"{name}={os.environ.get(name, '-')}" for name in names]
         body = "\n".join([*told, f"cwd={os.getcwd()}", f"uid={os.getuid()}", *sys.argv[1:]])
         self.send_response(200)

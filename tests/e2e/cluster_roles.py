@@ -190,6 +190,14 @@ async def hold(process: Process) -> None:
         client.close()
 
 
+async def grow(process: Process) -> None:
+    """Take 300 MB, the first process of all only."""
+    process.ready()
+    hoard = b"x" * (300 * 1024 * 1024) if process.incarnation == 1 else b""
+    await process.wait_stop()
+    say(f"had {len(hoard)} bytes")
+
+
 async def busy_if(process: Process) -> None:
     """Use most of a processor while a file is there."""
     process.ready()

@@ -21,6 +21,7 @@ PROGRAM = str(ROOT / "tests" / "e2e" / "cluster_foreign.py")
 def web(folder: Path, **more: object) -> dict[str, object]:
     """Describe the foreign program as an application."""
     base: dict[str, object] = {"name": "web", "kind": "python", "target": PROGRAM}
+    base["ready"] = "notify"
     return {**base, "ports": http(), "stop_signal": "SIGUSR2", "directory": str(folder), **more}
 
 
@@ -58,6 +59,7 @@ def test_a_program_of_any_kind_gets_sockets_environment_and_directory(tmp_path: 
         found = seen[0]
         assert (found["GREETING"], found["cwd"], "--loud" in found) == ("hi", str(tmp_path), True)
         assert found["LISTEN_FDNAMES"] == "http"
+        assert found["MADANG_RUNTIME_DIR"] == str(running.runtime)
         assert address(running).endswith(f":{found['PORT']}")
         pid = running.kill("web-0")
         until(lambda: running.replaced("web-0", pid))

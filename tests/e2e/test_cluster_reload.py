@@ -121,7 +121,7 @@ BROKEN = {
 def test_a_broken_deploy_ends_on_the_old_generation_and_says_why(tmp_path: Path, what: str) -> None:
     code, state, words = BROKEN[what]
     fewest = 2
-    limits = {"start_timeout_ms": 1_500, "watch_ms": 2_000}
+    limits = {"start_timeout_ms": 1_500 if "never" in what else 20_000, "watch_ms": 2_000}
     with (
         deployed(tmp_path, **limits) as (running, address),
         connected(address, 10) as kept,
@@ -161,7 +161,7 @@ def test_without_handlers_the_old_generation_finishes_what_it_has(tmp_path: Path
 def test_an_exclusive_application_is_replaced_in_place_and_comes_back_as_it_was(
     tmp_path: Path,
 ) -> None:
-    entry = {"instances": 1, "exclusive": True, "start_timeout_ms": 1_500}
+    entry = {"instances": 1, "exclusive": True}
     with deployed(tmp_path, **entry) as (running, address):
         write_version(tmp_path / "code", "VERSION = 'two'")
         assert running.operate("reload", name="web")["state"] == "done"
@@ -186,6 +186,30 @@ def test_a_stop_in_the_middle_of_a_reload_ends_both_generations(tmp_path: Path) 
         running.ask("reload", name="web")
         until(lambda: len(running.ask("ls")["rows"]) == 4)
         assert running.stop() == 0
+
+
+def test_from_the_watch_time_on_new_connections_go_to_the_new_generation(tmp_path: Path) -> None:
+    with deployed(tmp_path, watch_ms=60_000) as (running, address), connected(address, 5) as kept:
+        write_version(tmp_path / "code", "VERSION = 'two'")
+        running.ask("reload", name="web")
+        until(lambda: [row["accepting"] for row in running.ask("ls")["rows"]].count(False) == 2)
+        until(lambda: once(address) == "two")
+        for _ in range(60):
+            assert once(address) == "two"
+        assert {ask(client) for client in kept} == {"one"}
+        hung = next(row for row in running.ask("ls")["rows"] if row["accepting"])
+        os.kill(hung["pid"], 9)
+        until(lambda: running.ask("operation", id=1)["state"] == "rolled_back")
+        assert {once(address) for _ in range(20)} == {"one"}
+
+
+def test_scaling_down_moves_connections_to_those_who_stay(tmp_path: Path) -> None:
+    with deployed(tmp_path) as (running, address), connected(address, 20) as kept:
+        before = [row["connections"] for row in running.ask("ls")["rows"]]
+        assert min(before) > 0
+        assert running.operate("scale", name="web", instances="1")["state"] == "done"
+        assert {ask(client) for client in kept} == {"one"}
+        assert [row["connections"] for row in running.ask("ls")["rows"]] == [20]
 
 
 def test_another_operation_on_a_busy_application_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_program_that_promised_heartbeats_is_held_to_them(tmp_path: Path) -> N
         "import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
         "s.sendto(b'READY=1\\nWATCHDOG=1', os.environ['NOTIFY_SOCKET']); time.sleep(600)"
     )
-    entry = {"name": "once", "kind": "command", "target": "python3", "arguments": ["-c", notify]}
+    entry = {"name": "once", "kind": "command", "target": "python3", "ready": "notify"}
+    entry |= {"arguments": ["-c", notify]}  # type: ignore[dict-item]
     watchdog = {"abort_ms": 700, "kill_ms": 300}
     with cluster(tmp_path, [entry], watchdog=watchdog) as running:
         running.wait_ready()
@@ -142,3 +143,19 @@ def test_an_idle_supervisor_costs_next_to_nothing(tmp_path: Path) -> None:
         used = cpu_s(running.process.pid) - before
         assert 100 * used / IDLE_S < IDLE_CPU_PERCENT_MAX
         assert running.ask("ls")["rss"] < 25 * 1024 * 1024
+
+
+def test_an_instance_that_grows_too_large_is_replaced_and_the_operator_sees_why(
+    tmp_path: Path,
+) -> None:
+    limit = 200 * 1024 * 1024
+    with cluster(
+        tmp_path, [role("worker", "grow", ports=http(), memory_max_bytes=limit, watch_ms=50)]
+    ) as running:
+        running.wait_ready()
+        pid = running.pid("worker-0")
+        until(lambda: running.replaced("worker-0", pid))
+        found = running.ask("ls")["operations"][0]
+        assert found["kind"] == "replace"
+        assert found["steps"][0]["text"].startswith("memory ")
+        assert found["steps"][0]["text"].endswith(" MB over 200 MB")

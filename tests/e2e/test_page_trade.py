@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.support.browser import needs_chromium, opened_page, running_browser
+from tests.support.browser import sign_in as give_cookies
 from tests.support.demo import Demo, running_demo
 
-CHROMIUM = shutil.which("chromium")
-# Root needs no sandbox of its own here; the rest keeps the browser from calling home.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SYMBOL = "AAPL"
-# Five times what a person would call slow, for two shared cores.
-PATIENCE_MS = 20_000
 FAR_BELOW_THE_MARKET = "150"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -38,43 +27,30 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    # The browser keeps files of its own at home, so it gets another one.
-    home: dict[str, str | float | bool] = {
-        **os.environ,
-        "HOME": str(tmp_path_factory.mktemp("home")),
-    }
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=home)
+    with running_browser(tmp_path_factory.mktemp("home")) as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture
 def page(browser: Browser, demo: Demo) -> Iterator[Page]:
-    """A fresh visitor; whatever the page throws or its content policy blocks fails the test."""
-    expect.set_options(timeout=PATIENCE_MS)
-    context = browser.new_context(
-        base_url=demo.address, locale="en-US", viewport={"width": 1440, "height": 900}
-    )
-    context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on(
-        "console",
-        lambda message: (
-            problems.append(message.text) if "Content Security Policy" in message.text else None
-        ),
-    )
-    yield opened
-    context.close()
-    assert problems == []
+    with opened_page(browser, demo.address) as opened:
+        yield opened
 
 
 def open_market(page: Page, symbol: str = SYMBOL) -> None:
     page.goto(f"/trade/{symbol}")
     expect(connection(page)).to_have_attribute("data-state", "live")
-    expect(page.get_by_test_id("bids").locator("tr:not(.gap)").first).to_be_visible()
+    expect(levels(page, "bids").first).to_be_visible()
+
+
+def open_signed_in(page: Page, demo: Demo, symbol: str = SYMBOL) -> None:
+    give_cookies(page, demo.address, demo.name, demo.password)
+    open_market(page, symbol)
+    expect(page.get_by_test_id("cash")).to_contain_text("$")
+
+
+def levels(page: Page, side: str) -> Locator:
+    return page.get_by_test_id(side).locator(".line:not(.gap)")
 
 
 def connection(page: Page) -> Locator:
@@ -91,7 +67,7 @@ def sign_in(page: Page, demo: Demo) -> None:
     page.keyboard.type(demo.password)
     page.keyboard.press("Enter")
     expect(dialog).to_have_count(0)
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_test_id("account-menu")).to_have_attribute("data-signed-in", "yes")
 
 
 def amount(text: str | None) -> Decimal:
@@ -103,21 +79,12 @@ def trade_times(page: Page) -> list[str]:
     return page.get_by_test_id("trades").locator("tr").all_text_contents()
 
 
-def test_the_front_page_lists_the_market_and_leads_to_it(page: Page) -> None:
-    page.goto("/")
-    rows = page.get_by_role("link", name="Trade ")
-    expect(rows).to_have_count(8)
-    page.get_by_role("link", name=f"Trade {SYMBOL}").click()
-    expect(page).to_have_url(f"{page.evaluate('location.origin')}/trade/{SYMBOL}")
-    expect(page.get_by_role("heading", name=SYMBOL)).to_be_visible()
-
-
 def test_anybody_may_watch_and_the_market_moves(page: Page) -> None:
     open_market(page)
     for side in ("bids", "asks"):
-        expect(page.get_by_test_id(side).locator("tr:not(.gap)").nth(4)).to_be_visible()
-    bid = amount(page.get_by_test_id("bids").locator("tr:not(.gap) .price").first.text_content())
-    ask = amount(page.get_by_test_id("asks").locator("tr:not(.gap) .price").last.text_content())
+        expect(levels(page, side).nth(4)).to_be_visible()
+    bid = amount(levels(page, "bids").first.locator(".price").text_content())
+    ask = amount(levels(page, "asks").last.locator(".price").text_content())
     assert bid < ask
     before = trade_times(page)
     page.wait_for_function(
@@ -140,7 +107,7 @@ def test_a_wrong_password_is_refused_and_escape_closes_the_dialog(page: Page) ->
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_person_orders_cancels_and_buys(page: Page, demo: Demo) -> None:
+def test_a_person_orders_replaces_cancels_buys_and_closes(page: Page, demo: Demo) -> None:
     open_market(page)
     sign_in(page, demo)
     expect(page.get_by_test_id("cash")).to_have_text("$100,000.00")
@@ -154,10 +121,21 @@ def test_a_person_orders_cancels_and_buys(page: Page, demo: Demo) -> None:
     expect(row).to_have_count(1)
     expect(row).to_contain_text("150.00")
     # What the order may cost is held, so less can be bought; the cash is still there.
-    expect(page.get_by_test_id("buying-power")).not_to_have_text("$100,000.00")
+    expect(page.get_by_test_id("buying-power")).to_have_text("$98,500.00")
     expect(page.get_by_test_id("cash")).to_have_text("$100,000.00")
 
-    row.get_by_role("button", name=f"Cancel Buy 10 {SYMBOL}").click()
+    row.get_by_role("button", name=f"Replace Buy 10 {SYMBOL}").press("Enter")
+    expect(row.get_by_label("Limit price")).to_be_focused()
+    page.keyboard.type("140.5")
+    page.keyboard.press("Tab")
+    page.keyboard.type("4")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(f"Replaced: Buy 4 {SYMBOL}.")).to_be_visible()
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("140.50")
+    expect(page.get_by_test_id("buying-power")).to_have_text("$99,438.00")
+
+    row.get_by_role("button", name=f"Cancel Buy 4 {SYMBOL}").click()
     expect(page.get_by_text("No open orders.")).to_be_visible()
     expect(page.get_by_test_id("buying-power")).to_have_text("$100,000.00")
 
@@ -166,12 +144,108 @@ def test_a_person_orders_cancels_and_buys(page: Page, demo: Demo) -> None:
     expect(page.get_by_test_id("estimate")).not_to_have_text("\N{EN DASH}")
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("said")).to_contain_text(f"Buy 3 {SYMBOL}")
+    page.get_by_role("tab", name="Fills").click()
+    expect(page.get_by_test_id("fills").locator("tr").first).to_contain_text(SYMBOL)
+    page.get_by_role("tab", name="History").click()
+    expect(page.get_by_test_id("orders-recent").locator("tr").first).to_contain_text("filled")
+
+    page.get_by_role("tab", name="Positions").click()
     position = page.get_by_test_id("positions").locator("tr", has_text=SYMBOL)
     expect(position.locator("td").nth(1)).to_have_text("3")
     expect(page.get_by_test_id("cash")).not_to_have_text("$100,000.00")
-    page.get_by_text("Recent orders").click()
-    recent = page.get_by_test_id("orders-recent").locator("tr").first
-    expect(recent).to_contain_text("filled")
+    position.get_by_role("button", name=f"Close the position in {SYMBOL}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Sell all 3 {SYMBOL} at the market?")
+    dialog.get_by_role("button", name="Close", exact=True).click()
+    expect(position).to_have_count(0)
+
+
+def test_a_replacement_that_is_refused_leaves_the_order(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "GOOGL")
+    page.get_by_label("Limit price", exact=True).fill("90")
+    page.get_by_label("Quantity", exact=True).fill("2")
+    page.keyboard.press("Enter")
+    row = page.get_by_test_id("orders-open").locator("tr", has_text="GOOGL")
+    row.get_by_role("button", name="Replace Buy 2 GOOGL").click()
+    row.get_by_label("Quantity").fill("none")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Enter a number above zero.")).to_be_visible()
+    row.get_by_label("Quantity").fill("99999999")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Not replaced: insufficient buying power")).to_be_visible()
+    expect(row).to_contain_text("90.00")
+    row.get_by_role("button", name="Cancel Buy 2 GOOGL").click()
+    expect(row).to_have_count(0)
+
+
+def test_a_price_of_the_book_goes_into_the_ticket(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "NVDA")
+    price = page.get_by_label("Limit price", exact=True)
+    page.get_by_label("Order type").select_option("market")
+    levels(page, "bids").nth(2).click()
+    expect(page.get_by_label("Order type")).to_have_value("limit")
+    expect(price).to_have_value(re.compile(r"^14\d"))
+    price.fill("")
+    page.get_by_role("heading", name="NVDA").click()
+    page.keyboard.press("p")
+    ladder = page.get_by_role("grid", name="Order book")
+    expect(ladder).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(price).to_have_value(re.compile(r"^14\d"))
+
+
+def test_own_orders_are_marked_at_their_level(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "META")
+    best = levels(page, "bids").first.locator(".price").text_content()
+    below = amount(best) - Decimal("0.37")
+    page.get_by_label("Limit price", exact=True).fill(str(below))
+    page.get_by_label("Quantity", exact=True).fill("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("bids").get_by_text("your orders: 1")).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="META").click()
+    page.keyboard.press("Shift+X")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel all").click()
+    expect(page.get_by_text("No open orders.")).to_be_visible()
+    expect(page.get_by_test_id("bids").get_by_text("your orders: 1")).to_have_count(0)
+
+
+def test_the_chart_moves_and_is_read_by_keyboard(page: Page) -> None:
+    open_market(page)
+    chart = page.get_by_test_id("chart")
+    expect(chart).to_have_attribute("data-ready", "true")
+    before = page.get_by_test_id("candle-volume").text_content()
+    page.wait_for_function(
+        "old => document.querySelector('[data-testid=candle-volume]')?.textContent !== old",
+        arg=before,
+    )
+    for key, pressed in (("2", "five minutes"), ("5", "one day"), ("1", "one minute")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("button", name=pressed)).to_have_attribute("aria-pressed", "true")
+        expect(chart).to_have_attribute("data-ready", "true")
+    page.keyboard.press("c")
+    page.keyboard.press("End")
+    expect(page.get_by_text(re.compile(r": open .*, high .*, volume "))).to_have_count(1)
+    expect(page.get_by_role("link", name="Charts by TradingView")).to_be_visible()
+
+
+def test_the_shortcuts_are_listed_and_can_be_turned_off(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo)
+    page.keyboard.press("s")
+    expect(page.get_by_label("Quantity", exact=True)).to_be_focused()
+    expect(page.get_by_role("button", name=f"Sell {SYMBOL}")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_have_count(0)  # it was typed into a field
+    page.get_by_role("heading", name=SYMBOL).click()
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard")
+    dialog.get_by_label("Single keys work").uncheck()
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name=SYMBOL).click()
+    page.keyboard.press("b")
+    expect(page.get_by_role("button", name=f"Sell {SYMBOL}")).to_be_visible()
 
 
 def test_a_refusal_is_shown_in_the_words_of_the_venue(page: Page, demo: Demo) -> None:
@@ -240,10 +314,26 @@ def test_korean_is_chosen_once_and_remembered(page: Page) -> None:
     assert page.evaluate("document.documentElement.lang") == "ko"
 
 
-def test_a_phone_shows_everything_without_scrolling_sideways(page: Page) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
-    open_market(page)
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+@pytest.mark.parametrize("width", [360, 700, 1200, 1440, 2560])
+def test_nothing_scrolls_sideways(page: Page, demo: Demo, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_signed_in(page, demo)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for panel in ("Chart", "Order book", "New order", "Time and sales", "Depth", "Balance"):
+        box = page.get_by_role("region", name=panel, exact=True).first.bounding_box()
+        assert box, panel
+        assert box["x"] >= 0, panel
+        assert box["x"] + box["width"] <= width, panel
+
+
+def test_the_trading_page_alone_leads_to_a_symbol(page: Page) -> None:
+    page.goto("/trade")
+    page.wait_for_url("**/trade/*")
+    expect(page.get_by_test_id("trades").locator("tr").first).to_be_visible()
+    page.goto("/trade/MSFT")
+    expect(page.get_by_role("heading", name="MSFT")).to_be_visible()
+    page.goto("/trade")
+    page.wait_for_url("**/trade/MSFT")
 
 
 def test_a_symbol_that_does_not_exist_is_said_to(page: Page) -> None:

@@ -139,16 +139,19 @@ def test_symbols_are_listed_for_everybody(venue: Venue) -> None:
 def test_everybody_sees_the_book_and_each_trade(venue: Venue) -> None:
     with watching(venue) as socket:
         subscribe(socket)
-        assert hear(socket, of_type("trades"))["symbol"] == "AAPL"
+        first = hear(socket, of_type("trades"))
+        assert (first["symbol"], first["whole"]) == ("AAPL", True)
         assert hear(socket, of_type("status"))["session"] == "open"
         hear(socket, of_type("book"))
         offer = {**ORDER, "side": "sell", "limit_price": "100.5", "qty": "2.5"}
         venue.order("bob", **offer)
-        book = hear(socket, lambda m: m["type"] == "book" and bool(m["asks"]))
-        assert ["100.5", "2.5"] in book["asks"]
+        change = hear(socket, of_type("change"))
+        assert change["asks"] == [["100.5", "2.5"]]
         venue.order("ann", **{**ORDER, "limit_price": "100.5"})
-        trade = hear(socket, of_type("trade"))
+        (trade,) = hear(socket, of_type("trades"))["trades"]
         assert (trade["price"], trade["qty"], trade["side"]) == ("100.5", "1", "buy")
+        day = hear(socket, of_type("day"))
+        assert (day["trade"], day["close"]) == (trade["id"], "100.5")
         with watching(venue) as late:
             subscribe(late)
             last = hear(late, of_type("trades"))["trades"][-1]
@@ -181,6 +184,7 @@ def test_an_unknown_symbol_is_complained_about_and_the_rest_goes_on(venue: Venue
 
 def test_who_is_signed_in_hears_of_their_own_orders(venue: Venue, visitor: Visitor) -> None:
     with watching(venue, visitor) as mine, watching(venue) as strangers:
+        assert hear(mine, lambda _: True) == {"type": "health", "venue": True, "feed": True}
         assert hear(mine, lambda _: True) == {"type": "resync"}
         subscribe(strangers)
         order = visitor.call("POST", "/v2/orders", ORDER).json()
@@ -207,7 +211,10 @@ def test_the_market_goes_on_when_the_feed_dies(venue: Venue) -> None:
         hear(socket, of_type("book"))
         venue.kill("feed")
         venue.order("bob", **{**ORDER, "limit_price": "61.5"})
-        hear(socket, lambda m: m["type"] == "book" and ["61.5", "1"] in m["bids"])
+        hear(
+            socket,
+            lambda m: m["type"] in ("book", "change") and ["61.5", "1"] in m["bids"],
+        )
     venue.call("bob", "DELETE", "/v2/orders")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from madang.hub import Connection, Hub
 
+LENGTH_FOLLOWS = 126
+
 
 class Wire:
     """A transport that remembers what is written."""
@@ -22,12 +24,15 @@ class Wire:
         self.closed = (code, reason)
 
     def messages(self) -> list[str]:
-        """Return short unmasked frames, decoded."""
+        """Return unmasked frames of less than 64 KiB, decoded."""
         data = b"".join(self.writes)
         found = []
         while data:
-            found.append(data[2 : 2 + data[1]].decode())
-            data = data[2 + data[1] :]
+            start, length = 2, data[1]
+            if length == LENGTH_FOLLOWS:
+                start, length = 4, int.from_bytes(data[2:4], "big")
+            found.append(data[start : start + length].decode())
+            data = data[start + length :]
         return found
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from madang.bus import Bus
 from madang.cli import session
 from madang.cli.amounts import UsageError, cash_units, quantity_units
+from madang.core.clock import SystemClock
+from madang.exchange.api.store_client import StoreClient
+from madang.exchange.api.times import time_text
 from madang.exchange.operator import Listing, read_directory
+from madang.exchange.passwords import weakness
+from madang.exchange.registration import invitation_digest, new_invitation
 from madang.wire.codes import (
     CASH,
     CASH_SCALE,
@@ -20,7 +26,10 @@ from madang.wire.codes import (
 )
 from madang.wire.records import Account
 
-PASSWORD_LENGTH_MIN = 8
+INVITATION_HOURS = 168
+INVITATION_HOURS_MAX = 24 * 365
+INVITATION_ID_CHARACTERS = 12
+HOUR_NS = 3_600 * 1_000_000_000
 
 app = typer.Typer(help="Accounts of the venue.", no_args_is_help=True)
 
@@ -135,8 +144,9 @@ def password(name: Name, state: StateOption = None) -> None:
         if sys.stdin.isatty()
         else sys.stdin.readline().rstrip("\n")
     )
-    if len(secret) < PASSWORD_LENGTH_MIN:
-        raise UsageError(f"a password has at least {PASSWORD_LENGTH_MIN} characters")
+    weak = weakness(secret, name)
+    if weak is not None:
+        raise UsageError(weak)
     hashed = PasswordHasher().hash(secret)
 
     async def work(bus: Bus) -> None:
@@ -145,6 +155,78 @@ def password(name: Name, state: StateOption = None) -> None:
 
     session.with_bus(state, work)
     typer.echo(f"the password of {name} is set")
+
+
+@app.command()
+def invite(
+    hours: Annotated[
+        int, typer.Option(min=1, max=INVITATION_HOURS_MAX, help="How long it can be used.")
+    ] = INVITATION_HOURS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Make an invitation: whoever has it may make one account, with registration = "invite"."""
+    invitation = new_invitation()
+
+    async def work(bus: Bus) -> int:
+        answer = await StoreClient(bus, SystemClock()).ask(
+            "add_invitation",
+            repeatable=False,
+            digest=invitation_digest(invitation),
+            lasts_ns=hours * HOUR_NS,
+        )
+        return int(answer["until_ns"])
+
+    until = time_text(session.with_bus(state, work))
+    path = f"/signup#{invitation}"  # a browser keeps what stands behind # to itself
+    if as_json:
+        typer.echo(json.dumps({"invitation": invitation, "path": path, "until": until}))
+        return
+    typer.echo(f"invitation {invitation}\npage       {path}\nuntil      {until}")
+    typer.echo("it makes one account, and is shown only now")
+
+
+@app.command()
+def invitations(
+    revoke: Annotated[str | None, typer.Option(help="Id of an unused one to revoke.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    state: StateOption = None,
+) -> None:
+    """List invitations by the beginning of their digest, newest first, or revoke one."""
+
+    async def work(bus: Bus) -> dict[str, Any]:
+        store = StoreClient(bus, SystemClock())
+        if revoke:
+            return await store.ask("remove_invitations", prefix=revoke)
+        return await store.ask("invitations")
+
+    if revoke is not None and len(revoke) < INVITATION_ID_CHARACTERS:
+        raise UsageError(f"--revoke {revoke}: expected an id of `madang account invitations`")
+    answer = session.with_bus(state, work)
+    if revoke is not None:
+        if not answer["removed"]:
+            raise UsageError(f"there is no unused invitation {revoke}")
+        typer.echo(f"revoked {revoke}")
+        return
+    rows = [
+        {
+            "id": row["digest"][:INVITATION_ID_CHARACTERS],
+            "until": time_text(row["until_ns"]),
+            "state": _invitation_state(row, answer["now_ns"]),
+        }
+        for row in answer["rows"]
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(f"{row['id']}  {row['until']}  {row['state']}")
+
+
+def _invitation_state(row: dict[str, Any], now_ns: int) -> str:
+    if row["claimant"] is not None:
+        return "used"
+    return "over" if row["until_ns"] <= now_ns else "unused"
 
 
 @app.command()

@@ -78,6 +78,7 @@ def _workers(settings: Settings) -> ApplicationSettings:
             "stream": msgspec.to_builtins(settings.stream),
             "hub": msgspec.to_builtins(settings.hub),
             "venue": msgspec.to_builtins(settings.venue),
+            "accounts": msgspec.to_builtins(settings.accounts),
         },
         preload=PRELOAD,
     )

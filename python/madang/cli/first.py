@@ -38,6 +38,9 @@ port = 8000
 # fees = { maker_ppm = 0, taker_ppm = 0 }   # parts per million of a fill's value
 # hours = [{ days = ["mon", "tue", "wed", "thu", "fri"], open = 09:30:00, close = 16:00:00 }]
 
+[accounts]
+# registration = "invite"    # "open", "invite" (see `madang account invite`) or "closed"
+
 [[venue.instruments]]
 symbol = "AAPL"
 name = "Apple"

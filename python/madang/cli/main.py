@@ -105,12 +105,21 @@ def _workers(text: str | None) -> int | str | None:
 
 def add_market_commands() -> None:
     """Add the commands that speak with the venue."""
-    from madang.cli import account_commands, balancer_commands, ledger_commands, venue_commands
+    from madang.cli import (
+        account_commands,
+        balancer_commands,
+        ledger_commands,
+        replay_commands,
+        sim_commands,
+        venue_commands,
+    )
 
     app.add_typer(venue_commands.app, name="venue")
     app.add_typer(account_commands.app, name="account")
     app.add_typer(ledger_commands.app, name="ledger")
     app.add_typer(balancer_commands.app, name="balancer")
+    app.command()(sim_commands.sim)
+    app.command()(replay_commands.replay)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
 from madang.exchange.ledger.settings import LedgerSettings
+from madang.exchange.registration import AccountsSettings
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub.settings import HubSettings
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     stream: StreamSettings
     hub: HubSettings
     balancer: BalancerSettings
+    accounts: AccountsSettings = AccountsSettings()
 
     @property
     def state_dir(self) -> Path:
@@ -86,7 +88,7 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
 
 
-SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer")
+SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer", "accounts")
 
 
 def load(
@@ -119,6 +121,7 @@ def _compose(tables: dict[str, object], source: str) -> Settings:
         stream=decode_section(StreamSettings, section["stream"], source, "stream"),
         hub=decode_section(HubSettings, section["hub"], source, "hub"),
         balancer=decode_section(BalancerSettings, section["balancer"], source, "balancer"),
+        accounts=decode_section(AccountsSettings, section["accounts"], source, "accounts"),
     )
 
 

@@ -15,9 +15,12 @@ from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, Settings, load
 from madang.cluster.foreground import become_supervisor
 from madang.core.errors import SettingsError
+from madang.exchange.demo.beginning import is_new, write_history_aside
 from madang.exchange.engine import engine_name
 
 LOOPBACK = "127.0.0.1"
+REGISTRATION = "MADANG_ACCOUNTS_REGISTRATION"
+"""Open in a demo, which nobody else can reach, unless it is set to something else."""
 OWNER_ONLY = 0o077
 """Whatever a process of ours writes, libraries included, is nobody else's to read."""
 
@@ -33,7 +36,8 @@ def find_settings(config: Path | None, flags: Flags, *, demo: bool) -> Settings:
             raise SettingsError("--demo", "--host", f"the demo listens on {LOOPBACK} only")
         if edge.get("port") == 0:
             edge["port"] = free_port(LOOPBACK)
-        settings = load(None, os.environ, {"cluster": cluster, "edge": edge})
+        environment = {REGISTRATION: "open", **os.environ}
+        settings = load(None, environment, {"cluster": cluster, "edge": edge})
         return msgspec.structs.replace(settings, venue=demo_venue(settings.venue))
     path = config or Path(FILE)
     if not path.exists():
@@ -63,6 +67,8 @@ def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
     ]
     if demo:
         lines += demo_lines(settings.state_dir, address)
+        if is_new(settings.state_dir):
+            write_history_aside(settings.state_dir, settings.venue)
     lines += [
         f"  state     {settings.state_dir}",
         f"  log       {settings.state_dir / 'logs'}",

@@ -55,7 +55,8 @@ class Child:
     cpu_ticks: int = 0
     cpu_percent: float = 0.0
     rss: int = 0
-    handed_over: bool = False
+    handing_over: int = 0
+    """How many movements of connections it has not reported as done."""
     reason: str = ""
     """Why a generation change is to end this child, said in its last exit."""
 
@@ -148,7 +149,8 @@ class Application:
         self.slots: list[Slot] = []
         self.leaving: list[Child] = []
         """Children without a place, until they have ended."""
-        self.generation = 1
+        self.newest = 1
+        """The number of the newest generation, whether it came to serve or not."""
         self.template: Template | None = None
         self.stopping = False
         self.wanted = settings.instances
@@ -169,6 +171,15 @@ class Application:
     def in_state(self, *states: State) -> bool:
         """Whether every instance is in one of `states`."""
         return all(child.instance.state in states for child in self.children())
+
+    @property
+    def generation(self) -> int:
+        """The newest generation that serves."""
+        return max((slot.child.generation for slot in self.slots), default=self.newest)
+
+    def begin_generation(self) -> None:
+        """Count one more; a number is never used for two."""
+        self.newest += 1
 
     def ready(self) -> int:
         """Return how many slots are served."""
@@ -204,7 +215,9 @@ class Application:
     def live(self) -> frozenset[int]:
         """Return the slots that can be given new connections."""
         return frozenset(
-            slot.index for slot in self.slots if slot.child.instance.state is State.READY
+            slot.index
+            for slot in self.slots
+            if slot.child.instance.state is State.READY and slot.child.accepting
         )
 
     def steer(self) -> None:

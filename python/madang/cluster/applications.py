@@ -109,12 +109,10 @@ class Applications:
 
     def make_child(self, slot: Slot, application: Application, template: Template | None) -> Child:
         """Return another child for `slot`, of the next generation, which does not accept yet."""
-        generation = slot.child.generation + 1
+        generation = application.newest
         output = self._logger.add(f"{slot.name}/{generation}", slot.name, application.name)
         instance = Instance(restarts=slot.child.instance.restarts)
-        child = Child(application, slot, generation, output, template, False, instance)
-        application.generation = max(application.generation, generation)
-        return child
+        return Child(application, slot, generation, output, template, False, instance)
 
     def leave_template(self, application: Application, template: Template | None) -> None:
         """Undo `template`; a child that was to come from it comes from the application's own."""
@@ -178,9 +176,7 @@ class Applications:
         slot = Slot(index, application.settings.instance_name(index))
         if application.settings.is_single and index:
             slot.name = f"{application.name}-{index}"
-        output = self._logger.add(
-            f"{slot.name}/{application.generation}", slot.name, application.name
-        )
+        output = self._logger.add(f"{slot.name}/{application.newest}", slot.name, application.name)
         slot.child = Child(application, slot, application.generation, output, application.template)
         application.slots.append(slot)
         return slot

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from madang.cluster.settings import (
@@ -57,6 +57,8 @@ def decode_application(entry: Table) -> ApplicationSettings:
             table[name] = _choice(kind, table[name], f"{where}.{name}")
     found = _record(ApplicationSettings, table, where)
     assert isinstance(found, ApplicationSettings)
+    if found.is_foreign and "ready" not in entry:
+        return replace(found, ready="started")  # few programs know how to say more
     return found
 
 

@@ -12,6 +12,7 @@ from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.applications import AT_REST, Applications
 from madang.cluster.errors import PortTaken
+from madang.cluster.moving import move
 from madang.cluster.operations import (
     Operation,
     OperationFailed,
@@ -44,6 +45,7 @@ class Procedures:
         yield lambda: all(slot.child.state is not State.STOPPING for slot in slots)
         for slot in slots:
             slot.child.template = application.template
+            slot.child.accept(True)
             if slot.child.state in AT_REST:
                 self._processes.feed(slot.child, policy.Start())
         operation.say(f"starting {_names(slots)}")
@@ -83,7 +85,8 @@ class Procedures:
         """Stop gracefully; a whole application stops listening once it has stopped."""
         whole = len(slots) == len(application.slots)
         application.stopping = whole
-        yield from self.end_children(operation, [c for slot in slots for c in slot.children()])
+        children = [child for slot in slots for child in slot.children()]
+        yield from self.end_children(operation, application.children() if whole else children)
         if whole:
             application.close_ports()
 
@@ -122,6 +125,13 @@ class Procedures:
         self, operation: Operation, application: Application, surplus: list[Slot]
     ) -> Procedure:
         children = [child for slot in surplus for child in slot.children()]
+        for child in children:
+            child.accept(False)
+        application.steer()
+        heirs = [application.slots[index].child for index in sorted(application.live())]
+        if heirs:
+            pairs = [(c, heirs[number % len(heirs)]) for number, c in enumerate(children)]
+            yield from move(operation, pairs, application.settings.hand_over_ms)
         yield from self.end_children(operation, children)
         if application.ports:
             application.steer()  # the neighbours accept what was queued meanwhile
@@ -144,6 +154,7 @@ class Procedures:
         """Stop and start one slot after the other, from code that is imported anew."""
         yield from self._open(application)
         template = self._applications.template(application, operation.id)
+        application.begin_generation()
         try:
             for slot in slots:
                 yield from self.end_children(operation, list(slot.children()))
@@ -160,6 +171,7 @@ class Procedures:
     ) -> Procedure:
         """Restart what must not run twice at once; what does not come back comes back as it was."""
         template = self._applications.template(application, operation.id)
+        application.begin_generation()
         try:
             for slot in slots:
                 yield from self.end_children(operation, list(slot.children()))

@@ -75,6 +75,11 @@ class Process:
         self._give: Mover | None = None
         self._take: Mover | None = None
 
+    @property
+    def bus_name(self) -> str:
+        """A name for the bus: during a reload two generations bear the same `name`."""
+        return self.name if self.generation == 1 else f"{self.name}.{self.generation}"
+
     def ready(self) -> None:
         """Say that this instance serves: from here on it gets new connections."""
         self.is_ready = True

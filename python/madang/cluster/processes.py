@@ -130,7 +130,7 @@ class Processes:
         child.close_channels()
         child.slot.incarnation += 1
         child.incarnation = child.slot.incarnation
-        child.status, child.beats, child.handed_over = "", 0, False
+        child.status, child.beats, child.handing_over = "", 0, 0
         child.cpu_ticks, child.cpu_percent = 0, 0.0
         child.row = self.board.take()
         child.scores = Scores() if child.row is None else self.board.scores(child.row)
@@ -248,7 +248,7 @@ class Processes:
                 for descriptor in descriptors:
                     os.close(descriptor)
                 if message.get("kind") == "handed_over" and child.channel is end:
-                    child.handed_over = True
+                    child.handing_over -= 1
                     self.on_change(child)
         except BlockingIOError:
             return

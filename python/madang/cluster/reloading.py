@@ -13,19 +13,19 @@ serving: it is not touched before the switch, and the switch is undone by the sa
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
-from madang.cluster import channel, generations, policy
+from madang.cluster import generations, policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.applications import Applications
 from madang.cluster.generations import Course, Newcomer, Rules, Traffic, Verdict
+from madang.cluster.moving import move
 from madang.cluster.operations import (
     Condition,
     Operation,
     OperationFailed,
     Procedure,
     RolledBack,
-    until,
 )
 from madang.cluster.policy import MS, State
 from madang.cluster.procedures import Procedures
@@ -56,6 +56,7 @@ class Reloading:
         template = self._applications.template(application, stamp)
         change = _Change(operation, application, slots, self._processes)
         adopted = False
+        application.begin_generation()
         try:
             for slot in slots:
                 slot.other = self._applications.make_child(slot, application, template)
@@ -65,7 +66,7 @@ class Reloading:
             application.last_problem = ""
             self._applications.adopt(application, template)
             adopted = True
-            yield from self._hand_over(change)
+            yield from change.move()
             yield from self._finish(change)
         finally:
             if change.switched and not adopted:
@@ -113,7 +114,7 @@ class Reloading:
             change.switch_back()
             change.operation.say("back to the old generation")
             change.application.last_problem = verdict.reason
-            yield from self._move(change, [(s.other, s.child) for s in change.slots])
+            yield from change.move()
             reason = yield from self._give_up(change, verdict)
             change.application.last_problem = reason
             raise RolledBack(reason)
@@ -128,29 +129,6 @@ class Reloading:
         others = [slot.other for slot in change.slots if slot.other is not None]
         yield from self._procedures.end_children(change.operation, others)
         return "\n".join([verdict.reason, *words])
-
-    def _hand_over(self, change: _Change) -> Procedure:
-        pairs = [(slot.other, slot.child) for slot in change.slots]
-        yield from self._move(change, pairs)
-
-    def _move(self, change: _Change, pairs: Sequence[tuple[Child | None, Child]]) -> Procedure:
-        """Let each first of a pair give its connections to the second."""
-        moving: list[tuple[Child, Child]] = []
-        for giver, taker in pairs:
-            if giver is not None and giver.channel is not None and taker.channel is not None:
-                connect(giver, taker)
-                moving.append((giver, taker))
-        if not moving:
-            return
-        change.operation.say("moving connections")
-
-        def moved() -> bool:
-            return all(child.handed_over or child.pid is None for pair in moving for child in pair)
-
-        limit_ns = change.application.settings.hand_over_ms * MS
-        yield until(moved, limit_ns)
-        if not moved():
-            change.operation.say(f"not all have moved within {limit_ns // MS} ms: closing the rest")
 
     def _finish(self, change: _Change) -> Procedure:
         old = [slot.other for slot in change.slots if slot.other is not None]
@@ -241,21 +219,17 @@ class _Change:
             if slot.other is not None:
                 slot.other.accept(False)
 
+    def move(self) -> Procedure:
+        """Let those who stand aside give their connections to those who serve."""
+        pairs = [(slot.other, slot.child) for slot in self.slots if slot.other is not None]
+        return move(self.operation, pairs, self.application.settings.hand_over_ms)
+
     def spares(self) -> list[Child]:
         """Take out and return whoever stands beside the one who serves."""
         found = [slot.other for slot in self.slots if slot.other is not None]
         for slot in self.slots:
             slot.other = None
         return found
-
-
-def connect(giver: Child, taker: Child) -> None:
-    """Give both a new pair of sockets to hand connections over."""
-    giver.handed_over = taker.handed_over = False
-    one, two = channel.pair()
-    with one, two:
-        giver.tell({"kind": "hand_over", "way": "give"}, [one.fileno()])
-        taker.tell({"kind": "hand_over", "way": "take"}, [two.fileno()])
 
 
 def _traffic(children: list[Child]) -> Traffic:

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from madang.cluster.application import Application, Child
+from madang.cluster.application import Child
 from madang.cluster.launch import VARIABLE
 from madang.cluster.policy import MS, Limits
 from madang.cluster.settings import (
@@ -51,13 +51,15 @@ def exit_text(status: int) -> str:
     return f"exit {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def child_variables(application: Application, child: Child) -> dict[str, str]:
+def child_variables(settings: ClusterSettings, child: Child) -> dict[str, str]:
     """Return what every child finds in its environment, whatever it is."""
+    application = child.application
     variables = {
         **application.settings.environment,
         "MADANG_NAME": child.name,
         "MADANG_INSTANCE": str(child.slot.index),
         "MADANG_GENERATION": str(child.generation),
+        "MADANG_RUNTIME_DIR": os.path.abspath(settings.runtime_dir),
     }
     port = application.own_port(child.slot.index)
     if port is not None:
@@ -93,7 +95,7 @@ def child_table(settings: ClusterSettings, child: Child, notify_address: str) ->
         "supervisor": os.getpid(),
         "directory": own.directory,
         "user": own.user,
-        "environment": child_variables(application, child),
+        "environment": child_variables(settings, child),
         "accepting": child.accepting,
         "row": child.row,
     }
@@ -128,7 +130,7 @@ def launch_variables(
     }
     variables = {
         **os.environ,
-        **child_variables(child.application, child),
+        **child_variables(settings, child),
         "NOTIFY_SOCKET": notify_address,
         "WATCHDOG_USEC": str(settings.watchdog.abort_ms * 1_000),
         VARIABLE: json.dumps(told),

@@ -199,7 +199,8 @@ class Supervisor:
                 {n: a for application in found for n, a in application.addresses().items()}
             )
         elif self._settings.stop_on_boot_failure and not self._stop_requests:
-            children = [child for application in found for child in application.children()]
+            first = {application.name for application in self._settings.applications}
+            children = [c for a in found if a.name in first for c in a.children()]
             failed = [c.name for c in children if c.state is State.ERRORED]
             if failed:
                 self._journal.write("cannot start: stopping", failed=failed)

@@ -218,6 +218,7 @@ class Server:
             "websockets": state.websockets,
             "in_flight": state.in_flight,
             "requests": sum(n for status, n in state.responses.items() if status != 101),
+            "errors": sum(n for status, n in state.responses.items() if status >= 500),
             **{f"count_{name}": value for name, value in state.counts.items()},
             **{f"hub_{name}": value for name, value in self.hub.statistics().items()},
         }

@@ -95,9 +95,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._settings = state.settings
         self._handshake = handshake
         self._route = route
-        self._messages_per_s_max = (
-            route.messages_per_s_max or state.settings.websocket_messages_per_s_max
-        )
         self._decoder = Decoder(state.settings.websocket_message_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._address = ""
@@ -319,7 +316,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_flooding():
             self._deaf = True
             self._state.counts["flooding"] += 1
-            limit = self._messages_per_s_max
+            limit = self._messages_per_s_max()
             self._connection.close(CloseCode.FLOODING, f"more than {limit} messages a second")
             return
         opcode = event.opcode
@@ -361,7 +358,14 @@ class WebSocketProtocol(asyncio.Protocol):
             self._window_s = now_s
             self._window_messages = 0
         self._window_messages += 1
-        return self._window_messages > self._messages_per_s_max
+        return self._window_messages > self._messages_per_s_max()
+
+    def _messages_per_s_max(self) -> int:
+        """Return the route's own limit; whoever has not signed in has the general one."""
+        own = self._route.messages_per_s_max
+        if own is None or not self._connection.authenticated:
+            return self._settings.websocket_messages_per_s_max
+        return own
 
     # deadlines
 

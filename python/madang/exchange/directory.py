@@ -85,6 +85,13 @@ class Directory:
         """Return an API key; its value is the SHA-256 of the secret in hex."""
         return self._by_kind[CredentialKind.API_KEY].get(key_id)
 
+    def api_keys(self, account: int) -> list[str]:
+        """Return the key ids of an account, oldest first."""
+        found = [
+            key for key in self._by_kind[CredentialKind.API_KEY].values() if key.account == account
+        ]
+        return [key.name for key in sorted(found)]
+
     def password(self, name: str) -> Credential | None:
         """Return a sign-in by its name; its value is Argon2id text."""
         return self._by_kind[CredentialKind.PASSWORD].get(name)
@@ -158,6 +165,7 @@ class DirectoryReplica:
         self._listeners: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        self._turn: asyncio.Event | None = None
         self._loaded = asyncio.Event()
         self._subscription = bus.subscribe(
             "venue.directory.changed", self._on_changed, self._on_gap
@@ -171,6 +179,17 @@ class DirectoryReplica:
         """Return when the table was loaded once; waits for the venue as long as that takes."""
         self._reload()
         await self._loaded.wait()
+
+    async def wait_until(self, holds: Callable[[], bool], within_s: float) -> bool:
+        """Return once the table is so, False where it is not in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not holds():
+                    self._turn = self._turn or asyncio.Event()
+                    await self._turn.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Stop following."""
@@ -234,5 +253,8 @@ class DirectoryReplica:
             seen = Numbers(*map(max, last, seen))
 
     def _tell(self) -> None:
+        if self._turn is not None:
+            self._turn.set()
+            self._turn = None
         for listener in self._listeners:
             listener()

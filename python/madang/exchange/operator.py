@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from madang.bus import Bus
 from madang.core.errors import MadangError
 from madang.core.ids import new_request_id
-from madang.exchange.gateway import OrderGateway
 from madang.exchange.reasons import TEXTS
 from madang.wire import commands
 from madang.wire.codes import CASH, AccountState, CredentialKind, Reason
@@ -90,11 +90,20 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+class Venue(Protocol):
+    """A way to the venue, such as an `OrderGateway`."""
+
+    async def submit(self, command: bytes) -> Result:
+        """Have one command done and return its outcome."""
+        ...
+
+
 class Operator:
     """Sends the operator's commands; raises RefusedError where the venue says no."""
 
-    def __init__(self, gateway: OrderGateway) -> None:
+    def __init__(self, gateway: Venue, new_id: Callable[[], bytes] = new_request_id) -> None:
         self._gateway = gateway
+        self._new_id = new_id
 
     async def _submit(self, what: str, command: bytes) -> Result:
         result = await self._gateway.submit(command)
@@ -104,7 +113,7 @@ class Operator:
 
     async def create_account(self, name: str, request_id: bytes | None = None) -> int:
         """Create an account and return its number."""
-        command = commands.encode_create_account(request_id or new_request_id(), name.encode())
+        command = commands.encode_create_account(request_id or self._new_id(), name.encode())
         return (await self._submit(f"account {name}", command)).number
 
     async def transfer(
@@ -112,21 +121,26 @@ class Operator:
     ) -> None:
         """Move cash (or shares of an instrument) in, or out where `amount` is negative."""
         command = commands.encode_transfer(
-            account, request_id or new_request_id(), instrument, amount
+            account, request_id or self._new_id(), instrument, amount
         )
         await self._submit("transfer", command)
 
     async def set_account_state(self, account: int, state: AccountState) -> None:
         """Disable an account (its orders are canceled) or enable it."""
-        command = commands.encode_set_account(account, new_request_id(), state)
+        command = commands.encode_set_account(account, self._new_id(), state)
         await self._submit("account", command)
 
     async def set_credential(
-        self, account: int, kind: CredentialKind, name: str, value: str
+        self,
+        account: int,
+        kind: CredentialKind,
+        name: str,
+        value: str,
+        request_id: bytes | None = None,
     ) -> None:
         """Set a credential; an empty value removes it."""
         command = commands.encode_set_credential(
-            account, new_request_id(), kind, name.encode(), value.encode()
+            account, request_id or self._new_id(), kind, name.encode(), value.encode()
         )
         await self._submit(f"{kind.name.lower()} {name}", command)
 
@@ -138,10 +152,10 @@ class Operator:
 
     async def set_instrument(self, terms: commands.InstrumentTerms) -> int:
         """Create or change an instrument and return its number."""
-        command = commands.encode_set_instrument(new_request_id(), terms)
+        command = commands.encode_set_instrument(self._new_id(), terms)
         return (await self._submit(f"instrument {terms.symbol.decode()}", command)).number
 
     async def set_session(self, instrument: int, state: int) -> None:
         """Open, halt or close an instrument, or the market (instrument 0)."""
-        command = commands.encode_set_session(new_request_id(), instrument, state)
+        command = commands.encode_set_session(self._new_id(), instrument, state)
         await self._submit("session", command)

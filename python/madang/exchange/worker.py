@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
@@ -43,26 +42,36 @@ from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.cookies import load_secret
 from madang.exchange.api.feed_client import FeedClient
+from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
 from madang.exchange.api.market import MarketDataMethods
+from madang.exchange.api.market_overview import Overview
 from madang.exchange.api.market_routes import market_routes
 from madang.exchange.api.market_screener import ScreenerMethods
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
+from madang.exchange.api.sign_up import SignUpParts
 from madang.exchange.api.store_client import Configurations, StoreClient
 from madang.exchange.api.watchlists import WatchlistMethods
-from madang.exchange.api.web import WebSession, WebSymbols
+from madang.exchange.api.web import SessionCookies, WebSession, WebSymbols
+from madang.exchange.api.web_bars import BarsMethods, web_bars_route
+from madang.exchange.api.web_routes import web_methods, web_routes
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
+from madang.exchange.operator import Operator
+from madang.exchange.registration import AccountsSettings
+from madang.exchange.serving import follow, show_scores
 from madang.exchange.stream.account_events import AccountEventsHub
-from madang.exchange.stream.market_data import MarketData
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics
 from madang.exchange.stream.page import PageStream
+from madang.exchange.stream.page_health import PageHealth
+from madang.exchange.stream.page_market import PageMarket
+from madang.exchange.stream.page_overview import PageOverview
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import Sources
 from madang.exchange.stream.trading import TradingStream
@@ -75,7 +84,15 @@ GROUP: Final = "market"
 """Whose listeners are counted together over all workers."""
 TRADING_PATHS: Final = ("/stream", "/stream/")
 """Alpaca's older client calls the second."""
-PAGE_PATHS: Final = ("/", "/trade", "/trade/{symbol}", "/signin")
+PAGE_PATHS: Final = (
+    "/",
+    "/trade",
+    "/trade/{symbol}",
+    "/account",
+    "/account/{section}",
+    "/signin",
+    "/signup",
+)
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
 
@@ -87,6 +104,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hub: HubSettings = HubSettings()
     gateway: GatewaySettings = GatewaySettings()
     login: LoginSettings = LoginSettings()
+    accounts: AccountsSettings = AccountsSettings()
     venue: VenueSettings = VenueSettings()
     stream: StreamSettings = StreamSettings()
     drain_timeout_ms: int = 5_000
@@ -104,23 +122,49 @@ class Worker:
         self.configurations = Configurations(bus, store)
         self._settings = settings
         self._bus = bus
+        self._clock = clock
         self._node = NodeWatch(state_dir)
         secret = load_secret(state_dir)
         ledger = LedgerClient(bus, clock)
         feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
-        self._login = Login(self.replica, settings.login, clock)
+        self._hashing = Hashing(settings.login.waiting_max)
+        login = Login(self.replica, settings.login, clock, self._hashing)
+        cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
         self._events = AccountEventsHub(bus, self.hub, ledger, self.replica)
-        self._market = MarketData(bus, self.hub)
+        days = Days(settings.venue.timezone)
+        self._market = PageMarket(bus, self.hub, ledger, self.replica, days)
+        self._health = PageHealth(bus, self.hub)
         self._topics = MarketTopics(Sources(bus, self.hub, ledger, self.replica, clock))
         self._data = MarketStream(authenticator, self._topics, settings.stream)
-        self._page = PageStream(authenticator, self.replica, self._events, self._market)
+        overview = Overview(ledger, feed, self.replica, days, clock)
+        self._overview = PageOverview(self.hub, overview)
+        self._page = PageStream(
+            authenticator, self._events, self._market, self._health, self._overview
+        )
         self.replica.on_change(self.check_sessions)
         self_trade = SelfTrade[settings.venue.self_trade_prevention.upper()]
-        hours = MarketHours(settings.venue.timezone, settings.venue.open_hours())
         orders = OrderMethods(self.gateway, ledger, self.replica, self_trade, self.configurations)
         self._trading = TradingStream(authenticator, self._events, orders)
-        methods = Methods(
+        methods = self._methods(orders, ledger, feed, store)
+        session = WebSession(login, authenticator, cookies)
+        parts = SignUpParts(
+            Operator(self.gateway), store, self.replica, self._hashing, cookies, clock
+        )
+        routes = (
+            *exchange_routes(methods, session),
+            *self._market_routes(ledger, days, clock),
+            *web_routes(web_methods(settings.accounts, parts, login, overview)),
+        )
+        self.application = self._application(routes, authenticator)
+        self.server = Server(self.application, settings.edge, self.hub)
+
+    def _methods(
+        self, orders: OrderMethods, ledger: LedgerClient, feed: FeedClient, store: StoreClient
+    ) -> Methods:
+        venue, clock = self._settings.venue, self._clock
+        hours = MarketHours(venue.timezone, venue.open_hours())
+        return Methods(
             orders,
             AccountMethods(ledger, self.replica, self.configurations),
             ClosingMethods(orders, ledger, self.replica),
@@ -131,15 +175,14 @@ class Worker:
             PortfolioMethods(ledger, hours, clock),
             ConfigurationMethods(self.configurations, store),
             WatchlistMethods(store, self.replica),
-            WebSession(self._login, authenticator, secret, clock, tls=bool(settings.edge.tls_cert)),
             WebSymbols(self.replica, feed),
         )
-        market = market_routes(
-            MarketDataMethods(ledger, self.replica, Days(settings.venue.timezone), clock),
-            ScreenerMethods(ledger, self.replica, clock),
-        )
-        self.application = self._application((*exchange_routes(methods), *market), authenticator)
-        self.server = Server(self.application, settings.edge, self.hub)
+
+    def _market_routes(self, ledger: LedgerClient, days: Days, clock: Clock) -> tuple[Route, ...]:
+        """Return the routes that ask the ledger about the market."""
+        data = MarketDataMethods(ledger, self.replica, days, clock)
+        bars = web_bars_route(BarsMethods(ledger, self.replica, days))
+        return (*market_routes(data, ScreenerMethods(ledger, self.replica, clock)), bars)
 
     def _application(
         self, routes: tuple[Route, ...], authenticator: ExchangeAuthenticator
@@ -181,9 +224,11 @@ class Worker:
         await self.gateway.close()
         self._events.close()
         self._market.close()
+        self._health.close()
         self._topics.close()
         self.presence.close()
-        self._login.close()
+        self._overview.close()
+        self._hashing.close()
         await self.configurations.close()
         await self.replica.close()
 
@@ -211,22 +256,21 @@ async def main(process: Process) -> None:
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
     _raise_open_files()
     first = list(process.sockets[PORT])
-    bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process.state_dir, settings, SystemClock())
     process.status("waiting for the venue")
     if await _started(worker, process):
-        await worker.server.start(first)
-
-        def take(_port: str, listener: socket.socket) -> None:
-            if listener not in first:
-                worker.server.add_socket(listener)
-
-        process.on_socket(take, lambda _, listener: worker.server.remove_socket(listener))
+        await worker.server.start([])
+        follow(process, worker.server, first)
         process.ready()
         process.status("serving")
-        checker = asyncio.create_task(_check_for_ever(worker))
+        tasks = [
+            asyncio.create_task(_check_for_ever(worker)),
+            asyncio.create_task(show_scores(process, worker.server)),
+        ]
         await process.wait_stop()
-        checker.cancel()
+        for task in tasks:
+            task.cancel()
     await worker.close()
     await bus.close()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
 import pytest
 
 from madang.exchange.replay import (
@@ -15,7 +18,10 @@ from madang.exchange.replay import (
     read_lobster_messages,
     read_lobster_rows,
 )
-from madang.wire.codes import Side
+from madang.exchange.replay.recording import LobsterEvents, OrderEvents, open_recording
+from madang.exchange.replay.simple import read_simple
+from madang.exchange.replay.venue import agreement
+from madang.wire.codes import QUANTITY_SCALE, Side
 
 HEADER = "id,timestamp,exchange.timestamp,price,volume,action,direction"
 
@@ -63,3 +69,50 @@ def test_a_wrong_row_is_named_by_its_line(line: str) -> None:
 def test_a_wrong_event_is_named_by_its_line(line: str) -> None:
     with pytest.raises(ReplayFileError, match="line 2 is not a Bitstamp order event"):
         list(read_bitstamp([HEADER, line]))
+
+
+SIMPLE = "side,time,id,action,price,quantity\nbuy,1.5,7,place,99.5,2\nbuy,2,7,cancel,,\n"
+
+
+def test_a_simple_csv_may_have_its_columns_in_any_order() -> None:
+    placed, canceled = read_simple(SIMPLE.splitlines())
+    assert placed == BitstampEvent(7, 1_500, 995_000, 2 * QUANTITY_SCALE, Action.CREATED, Side.BUY)
+    assert (canceled.order_id, canceled.action) == (7, Action.DELETED)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("up,1,1,place,1,1", 2),
+        ("buy,1,1,place,1.00001,1", 2),
+        ("buy,1,1,place,-1,1", 2),
+        ("buy,1,1", 2),
+        ("buy,x,1,place,1,1", 2),
+    ],
+)
+def test_a_row_of_a_simple_csv_that_cannot_be_meant_is_named(row: str, line: int) -> None:
+    with pytest.raises(ReplayFileError) as caught:
+        list(read_simple([SIMPLE.splitlines()[0], row]))
+    assert caught.value.data["line"] == line
+    with pytest.raises(ReplayFileError, match="column action"):
+        list(read_simple(["time,id,side,price,quantity"]))
+
+
+def test_a_recording_is_known_by_its_content_also_when_compressed(tmp_path: Path) -> None:
+    packed = tmp_path / "orders.csv.gz"
+    with gzip.open(packed, "wt") as file:
+        file.write(SIMPLE)
+    assert isinstance(open_recording(packed, None), OrderEvents)
+    messages = tmp_path / "a_message_1.csv"
+    messages.write_text("34200.1,1,11,100,1000000,1\n34200.2,3,11,100,1000000,1\n")
+    assert isinstance(open_recording(messages, None), LobsterEvents)
+    (tmp_path / "a_orderbook_1.csv").write_text("1000100,5,1000000,100\n")
+    with pytest.raises(ReplayFileError, match="2 messages, but 1 rows"):
+        open_recording(messages, None)
+
+
+def test_levels_agree_only_where_price_and_quantity_do() -> None:
+    wanted = {Side.BUY: {100: 5, 99: 7, 98: 1}, Side.SELL: {101: 3}}
+    book = {Side.BUY: {100: 5, 99: 6, 98: 1}, Side.SELL: {}}
+    assert agreement(wanted, book, 2) == (1, 3)
+    assert agreement(wanted, wanted, 2) == (3, 3)

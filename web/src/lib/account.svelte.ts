@@ -60,6 +60,12 @@ class AccountState {
     await this.load('all');
   }
 
+  /** Whoever the cookie says now: after signing up, or after another page signed in or out. */
+  async refresh(): Promise<void> {
+    await this.start();
+    market.reconnect();
+  }
+
   async signOut(): Promise<void> {
     await api.signOut();
     this.signedOut();

@@ -24,7 +24,8 @@ export class ApiRefusal extends Error {
 /** No answer, or one that says the outcome is unknown. */
 export class ApiUnreachable extends Error {}
 
-async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+/** Ask the server; raises ApiRefusal or ApiUnreachable. */
+export async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method !== 'GET') headers['X-CSRF-Token'] = cookie('madang_csrf');

@@ -9,7 +9,7 @@ export type TimeInForce = 'day' | 'gtc' | 'ioc' | 'fok';
 export type MarketSession = 'open' | 'closed' | 'halted';
 
 export interface Trade {
-  id: string | number;
+  id: number;
   price: string;
   qty: string;
   side: Side;
@@ -72,11 +72,82 @@ export interface Session {
   role: string;
 }
 
+/** The day so far, up to the trade it names; `base` is the price that its change is counted from. */
+export interface DayFrame {
+  type: 'day';
+  symbol: string;
+  trade: number;
+  start: number;
+  open: string;
+  high: string;
+  low: string;
+  close: string;
+  base: string;
+  volume: string;
+  trades: number;
+}
+
+export interface BookFrame {
+  type: 'book';
+  symbol: string;
+  sequence: number;
+  bids: Level[];
+  asks: Level[];
+}
+
+/** What changed among the levels from one sequence to another; quantity "0" is gone. */
+export interface ChangeFrame {
+  type: 'change';
+  symbol: string;
+  previous: number;
+  sequence: number;
+  bids: Level[];
+  asks: Level[];
+}
+
 export type Frame =
-  | { type: 'book'; symbol: string; sequence: number; bids: Level[]; asks: Level[] }
-  | ({ type: 'trade'; symbol: string } & Trade)
-  | { type: 'trades'; symbol: string; trades: Trade[] }
+  | BookFrame
+  | ChangeFrame
+  | { type: 'trades'; symbol: string; whole: boolean; trades: Trade[] }
   | { type: 'status'; symbol: string; session: MarketSession }
+  | DayFrame
+  | { type: 'health'; venue: boolean; feed: boolean }
   | { type: 'order'; event: string; order: Order; price?: string; qty?: string; position_qty?: string }
   | { type: 'error'; message: string }
   | { type: 'resync' };
+
+export type Interval = '1Min' | '5Min' | '15Min' | '1Hour' | '1Day';
+
+/** One candle of GET /web/bars; `t` is the beginning in seconds since the epoch. */
+export interface BarRow {
+  t: number;
+  o: string;
+  h: string;
+  l: string;
+  c: string;
+  v: string;
+  n: number;
+  vw: string;
+}
+
+export interface BarsAnswer {
+  symbol: string;
+  timeframe: Interval;
+  timezone: string;
+  bars: BarRow[];
+  /** The last trade that is counted; 0: there is none. */
+  trade: number;
+  /** Beginning and end of that trade's day. */
+  day: number[];
+  more: boolean;
+}
+
+export interface Fill {
+  id: string;
+  transaction_time: string;
+  price: string;
+  qty: string;
+  side: Side;
+  symbol: string;
+  order_id: string;
+}

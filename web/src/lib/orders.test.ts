@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Order } from './messages';
-import { compareTimes, ended, merge, open, replaceAll, type Orders } from './orders';
+import { ENDED_KEPT, compareTimes, editOf, ended, merge, open, replaceAll, replacementOf, type Orders } from './orders';
 
 function order(id: string, status: string, updated: string, created = updated): Order {
   return {
@@ -86,5 +86,36 @@ describe('compareTimes', () => {
     expect(compareTimes('2026-01-01T00:00:00Z', '2026-01-01T00:00:00.000000001Z')).toBe(-1);
     expect(compareTimes('2026-01-01T00:00:00.5Z', '2026-01-01T00:00:00.49Z')).toBe(1);
     expect(compareTimes('2026-01-01T00:00:00.50Z', '2026-01-01T00:00:00.5+00:00')).toBe(0);
+  });
+});
+
+describe('a long day', () => {
+  it('forgets the first that ended, never an open one', () => {
+    let orders = merge(none, order('open', 'new', '00'));
+    for (let i = 0; i < ENDED_KEPT + 5; i++) orders = merge(orders, order(`e${i}`, 'filled', '01'));
+    expect(orders.size).toBe(ENDED_KEPT + 1);
+    expect([orders.has('open'), orders.has('e4'), orders.has('e5')]).toEqual([true, false, true]);
+  });
+});
+
+describe('replacementOf', () => {
+  const limit = order('1', 'new', '2026-01-01T00:00:00Z');
+  const edit = editOf(limit);
+
+  it('asks for what was changed and nothing else', () => {
+    expect(replacementOf(limit, edit)).toBeNull();
+    expect(replacementOf(limit, { ...edit, qty: `${edit.qty}.0` })).toBeNull();
+    expect(replacementOf(limit, { ...edit, limitPrice: '1,234.50' })).toEqual({ limit_price: '1234.5' });
+    expect(replacementOf({ ...limit, stop_price: '7' }, { qty: '8', limitPrice: '9', stopPrice: '6' })).toEqual({
+      qty: '8',
+      limit_price: '9',
+      stop_price: '6',
+    });
+  });
+
+  it('refuses what is no amount, but only in fields that the order has', () => {
+    expect(replacementOf(limit, { ...edit, qty: '0' })).toBe('wrong');
+    expect(replacementOf(limit, { ...edit, limitPrice: '' })).toBe('wrong');
+    expect(replacementOf(limit, { ...edit, stopPrice: 'none' })).toBeNull();
   });
 });

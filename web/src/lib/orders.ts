@@ -2,9 +2,14 @@
  * The account's orders as the page knows them, from two sources that race: answers over REST and
  * events over the stream. Pure: the newer word about an order wins, and an ended order stays ended.
  */
+import { parse, toText } from './decimal';
 import type { Order } from './messages';
+import type { Replacement } from './trading';
 
 export type Orders = ReadonlyMap<string, Order>;
+
+/** Ended orders that are remembered: more than are shown, so that a late word changes none of them. */
+export const ENDED_KEPT = 500;
 
 const ENDED = new Set(['filled', 'canceled', 'expired', 'replaced', 'rejected', 'done_for_day']);
 
@@ -23,13 +28,19 @@ function spread(time: string): string {
   return `${whole}.${fraction.padEnd(9, '0')}`;
 }
 
-/** Take one more word about one order in. */
+/** Take one more word about one order in; beyond ENDED_KEPT the first ended that came goes. */
 export function merge(orders: Orders, order: Order): Orders {
   const known = orders.get(order.id);
   if (known && (isEnded(known) || compareTimes(known.updated_at, order.updated_at) > 0)) {
     return orders;
   }
-  return new Map(orders).set(order.id, order);
+  const after = new Map(orders).set(order.id, order);
+  if (after.size <= ENDED_KEPT) return after;
+  const over = [...after.values()].filter(isEnded).length - ENDED_KEPT;
+  for (const { id } of [...after.values()].filter(isEnded).slice(0, Math.max(0, over))) {
+    after.delete(id);
+  }
+  return after;
 }
 
 /**
@@ -44,15 +55,48 @@ export function replaceAll(answer: readonly Order[], heard: readonly Order[]): O
 
 /** Open orders, newest first. */
 export function open(orders: Orders): Order[] {
-  return [...orders.values()]
-    .filter((order) => !isEnded(order))
-    .sort((a, b) => compareTimes(b.created_at, a.created_at));
+  const found = [...orders.values()].filter((order) => !isEnded(order));
+  return newestFirst(found, 'created_at');
 }
 
 /** Ended orders, the last ended first, at most `limit`. */
 export function ended(orders: Orders, limit: number): Order[] {
-  return [...orders.values()]
-    .filter(isEnded)
-    .sort((a, b) => compareTimes(b.updated_at, a.updated_at))
-    .slice(0, limit);
+  return newestFirst([...orders.values()].filter(isEnded), 'updated_at').slice(0, limit);
+}
+
+function newestFirst(orders: Order[], by: 'created_at' | 'updated_at'): Order[] {
+  return orders
+    .map((order) => ({ order, key: spread(order[by]) }))
+    .sort((a, b) => (a.key < b.key ? 1 : a.key > b.key ? -1 : 0))
+    .map(({ order }) => order);
+}
+
+/** What a person typed over an order: text as it stands in the fields. */
+export interface Edit {
+  qty: string;
+  limitPrice: string;
+  stopPrice: string;
+}
+
+export const editOf = (order: Order): Edit => ({
+  qty: order.qty ?? '',
+  limitPrice: order.limit_price ?? '',
+  stopPrice: order.stop_price ?? '',
+});
+
+/** The request that an edit asks for: null where nothing changed, `wrong` where a field is no amount. */
+export function replacementOf(order: Order, edit: Edit): Replacement | null | 'wrong' {
+  const fields = [
+    ['qty', order.qty, edit.qty],
+    ['limit_price', order.limit_price, edit.limitPrice],
+    ['stop_price', order.stop_price, edit.stopPrice],
+  ] as const;
+  const changes: Replacement = {};
+  for (const [name, before, text] of fields) {
+    if (before === null) continue;
+    const value = parse(text.replaceAll(',', ''));
+    if (value === null || value <= 0n) return 'wrong';
+    if (value !== parse(before)) changes[name] = toText(value);
+  }
+  return Object.keys(changes).length > 0 ? changes : null;
 }

@@ -14,6 +14,15 @@ const KOREAN: readonly (readonly [pattern: RegExp, text: string])[] = [
   [/must be unique/i, '이미 사용한 주문 번호입니다.'],
   [/(not cancelable|already (filled|canceled))/i, '이미 끝난 주문이라 취소할 수 없습니다.'],
   [/market (is )?closed/i, '장이 열려 있지 않습니다.'],
+  [/name is not available/i, '쓸 수 없는 이름입니다. 다른 이름을 골라 주세요.'],
+  [/a name has 3 to 32/i, '이름 규칙에 맞지 않습니다.'],
+  [/password has at least/i, '비밀번호가 너무 짧습니다.'],
+  [/password has at most/i, '비밀번호가 너무 깁니다.'],
+  [/may not contain the name/i, '비밀번호에 이름을 넣을 수 없습니다.'],
+  [/among those that are tried first/i, '너무 쉽게 짐작할 수 있는 비밀번호입니다.'],
+  [/invitation does not hold/i, '쓸 수 없는 초대 코드입니다. 이미 쓰였거나 기한이 지났습니다.'],
+  [/invitation is needed/i, '초대 코드가 있어야 합니다.'],
+  [/at most \d+ API keys/i, '키를 더 만들 수 없습니다. 쓰지 않는 키를 먼저 폐기하세요.'],
   [/halted/i, '거래가 정지된 종목입니다.'],
 ];
 

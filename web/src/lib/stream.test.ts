@@ -158,13 +158,19 @@ describe('Stream', () => {
     world.socket.accept();
     world.socket.say(BOOK);
     world.pass(QUIET_MS);
+    expect(world.socket.sent.slice(1)).toEqual([{ action: 'ping' }]);
+    world.socket.say({ type: 'health', venue: true, feed: true });
+    world.pass(ANSWER_MS);
+    expect(states.at(-1)?.kind).toBe('live');
+  });
+
+  it('has everything said anew on demand', () => {
+    world.socket.accept();
+    stream.again();
     expect(world.socket.sent.slice(1)).toEqual([
       { action: 'unsubscribe', symbol: 'KIM' },
       { action: 'subscribe', symbol: 'KIM' },
     ]);
-    world.socket.say(BOOK);
-    world.pass(ANSWER_MS);
-    expect(states.at(-1)?.kind).toBe('live');
   });
 
   it('gives a dead connection up: no open, no first frame, or no answer', () => {

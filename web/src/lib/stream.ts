@@ -8,7 +8,7 @@
 import { waitMs } from './backoff';
 import type { Frame } from './messages';
 
-/** Nothing heard for this long: ask again, which the server answers with a fresh snapshot. */
+/** Nothing heard for this long: ask for a sign of life, which the server answers at once. */
 export const QUIET_MS = 15_000;
 /** And nothing heard for this long after asking: the connection is dead. */
 export const ANSWER_MS = 5_000;
@@ -104,12 +104,16 @@ export class Stream {
     this.onFrame(frame);
   }
 
+  /** Have what is followed said anew, all of it: for when what was heard does not fit together. */
+  again(): void {
+    if (this.symbol === null) return;
+    this.say('unsubscribe', this.symbol);
+    this.say('subscribe', this.symbol);
+  }
+
   private ask(): void {
-    if (this.symbol !== null) {
-      this.say('unsubscribe', this.symbol);
-      this.say('subscribe', this.symbol);
-      this.expect(ANSWER_MS, () => this.lost());
-    }
+    if (this.opened) this.socket?.send('{"action":"ping"}');
+    this.expect(ANSWER_MS, () => this.lost());
   }
 
   private closed(code: number): void {

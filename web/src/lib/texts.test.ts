@@ -43,7 +43,7 @@ describe('toPage', () => {
     expect(toPage('/')).toEqual({ name: 'home' });
     expect(toPage('/trade/kim')).toEqual({ name: 'trade', symbol: 'KIM' });
     expect(toPage('/trade/BRK.B/')).toEqual({ name: 'trade', symbol: 'BRK.B' });
-    expect(toPage('/trade/')).toEqual({ name: 'missing' });
+    expect(toPage('/trade/')).toEqual({ name: 'trading' });
     expect(toPage('/trade/%zz')).toEqual({ name: 'missing' });
     expect(toPage('/elsewhere')).toEqual({ name: 'missing' });
   });

@@ -1,26 +1,23 @@
-"""Signing in: Argon2id in threads of its own, and limits on attempts by address and by name.
+"""Signing in, with limits on attempts by address and by name.
 
 Invariant: a wrong name costs as much as a wrong password, and neither is told from the other.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Final
 
-import argon2
 import msgspec
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from madang.core.clock import Clock
 from madang.edge import ApiError
 from madang.exchange.api.authenticator import unauthorized
+from madang.exchange.api.hashing import Hashing
 from madang.exchange.directory import DirectoryReplica
 from madang.wire.records import Credential
 
-THREADS: Final = 2
 SECOND_NS: Final = 1_000_000_000
 
 
@@ -64,34 +61,20 @@ class AttemptLimiter:
 class Login:
     """Verifies names and passwords."""
 
-    def __init__(self, replica: DirectoryReplica, settings: LoginSettings, clock: Clock) -> None:
+    def __init__(
+        self, replica: DirectoryReplica, settings: LoginSettings, clock: Clock, hashing: Hashing
+    ) -> None:
         self._replica = replica
-        self._settings = settings
         self._clock = clock
         self._limiter = AttemptLimiter(settings)
-        self._hasher = argon2.PasswordHasher()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="login")
-        self._nobody = ""
-        self._waiting = 0
+        self._hashing = hashing
 
     async def verify(self, name: str, password: str, address: str) -> Credential:
         """Return the password credential of who signed in; raises ApiError 401, 429 or 503."""
         subjects = (f"address {address}", f"name {name}")
-        now_ns = self._clock.monotonic_ns()
-        wait_s = max(self._limiter.wait_s(subject, now_ns) for subject in subjects)
-        if wait_s:
-            error = ApiError(429, "too many failed attempts, try again later")
-            raise error.with_headers(("retry-after", str(wait_s)))
-        if self._waiting >= self._settings.waiting_max:
-            raise ApiError(503, "too many people are signing in, try again")
+        check_attempts(self._limiter, subjects, self._clock.monotonic_ns())
         found = self._replica.directory.password(name)
-        self._waiting += 1
-        try:
-            matches = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._matches, None if found is None else found.value, password
-            )
-        finally:
-            self._waiting -= 1
+        matches = await self._hashing.matches(None if found is None else found.value, password)
         current = self._replica.directory.password(name)
         if not matches or current is None or current != found or not self._is_active(current):
             for subject in subjects:
@@ -101,20 +84,14 @@ class Login:
             self._limiter.succeeded(subject)
         return current
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _is_active(self, credential: Credential) -> bool:
         account = self._replica.directory.accounts.get(credential.account)
         return account is not None and account.active
 
-    def _matches(self, encoded: str | None, password: str) -> bool:
-        if encoded is None:
-            if not self._nobody:
-                self._nobody = self._hasher.hash("nobody has this password")
-            encoded, password = self._nobody, ""
-        try:
-            return self._hasher.verify(encoded, password)
-        except (VerificationError, InvalidHashError):
-            return False
+
+def check_attempts(limiter: AttemptLimiter, subjects: Iterable[str], now_ns: int) -> None:
+    """Raise ApiError 429 where one of the subjects must wait."""
+    wait_s = max(limiter.wait_s(subject, now_ns) for subject in subjects)
+    if wait_s:
+        error = ApiError(429, "too many attempts, try again later")
+        raise error.with_headers(("retry-after", str(wait_s)))

@@ -96,7 +96,7 @@ class ScreenerMethods:
         for number, (_, _, _, day, former) in answer["latest"].items():
             instrument = self._replica.directory.instruments.get(number)
             if instrument is not None and day is not None:
-                found.append(Traded(instrument, BarRow(*day), _base(instrument, day, former)))
+                found.append(Traded(instrument, BarRow(*day), base_price(instrument, day, former)))
         newest_ns = max((one.day.start_ns for one in found), default=0)
         return [one for one in found if one.day.start_ns == newest_ns]
 
@@ -104,7 +104,8 @@ class ScreenerMethods:
         return time_text(self._clock.now_ns())
 
 
-def _base(instrument: Instrument, day: list[Any], former: list[Any] | None) -> int:
+def base_price(instrument: Instrument, day: list[Any], former: list[Any] | None) -> int:
+    """Return what the move of a day is counted from; see above."""
     if former is not None:
         return BarRow(*former).close
     return instrument.reference_price or BarRow(*day).open

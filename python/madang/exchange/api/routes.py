@@ -36,11 +36,10 @@ class Methods:
     portfolio: PortfolioMethods
     configurations: ConfigurationMethods
     watchlists: WatchlistMethods
-    session: WebSession
     symbols: WebSymbols
 
 
-def exchange_routes(methods: Methods) -> tuple[Route, ...]:
+def exchange_routes(methods: Methods, session: WebSession) -> tuple[Route, ...]:
     """Return every route of the market."""
     return (
         *_order_routes(methods.orders),
@@ -49,7 +48,7 @@ def exchange_routes(methods: Methods) -> tuple[Route, ...]:
         *_configuration_routes(methods.configurations),
         *_watchlist_routes(methods.watchlists),
         *_market_routes(methods.assets, methods.clock, methods.calendar),
-        *_web_routes(methods.session, methods.symbols),
+        *_web_routes(session, methods.symbols),
     )
 
 

@@ -23,34 +23,22 @@ from madang.exchange.api.decimals import price_text
 from madang.exchange.api.feed_client import FeedClient, FeedUnavailable
 from madang.exchange.api.login import Login
 from madang.exchange.directory import DirectoryReplica
+from madang.wire.records import Credential
 
 SECOND_NS: Final = 1_000_000_000
 
 
-class WebSession:
-    """Handlers of /web/session."""
+class SessionCookies:
+    """Makes the cookies of who has shown a password."""
 
-    def __init__(
-        self,
-        login: Login,
-        authenticator: ExchangeAuthenticator,
-        secret: bytes,
-        clock: Clock,
-        *,
-        tls: bool,
-    ) -> None:
+    def __init__(self, secret: bytes, clock: Clock, *, tls: bool) -> None:
         """`tls` says that this server is reached over TLS, so that cookies may not leave it."""
         self._tls = tls
-        self._login = login
-        self._authenticator = authenticator
         self._secret = secret
         self._clock = clock
 
-    async def create(self, request: Request) -> Response:
-        """POST /web/session."""
-        _check_own_page(request)
-        asked = request.json(schemas.SignIn)
-        credential = await self._login.verify(asked.name, asked.password, request.peer)
+    def of(self, credential: Credential, request: Request) -> tuple[tuple[str, str], ...]:
+        """Return the headers that sign a password's owner in."""
         expires_s = self._clock.now_ns() // SECOND_NS + SESSION_SECONDS
         claim = SessionClaim(credential.account, expires_s, password_tag(credential.value))
         session = sign_session(self._secret, claim)
@@ -58,15 +46,32 @@ class WebSession:
         secure = "; Secure" if behind_tls else ""
         common = f"; Path=/; SameSite=Lax; Max-Age={SESSION_SECONDS}{secure}"
         token = csrf_token(self._secret, session)
-        cookies = (
+        return (
             ("set-cookie", f"{SESSION_COOKIE}={session}; HttpOnly{common}"),
             ("set-cookie", f"{CSRF_COOKIE}={token}{common}"),
         )
-        return Response(204, headers=cookies)
+
+
+class WebSession:
+    """Handlers of /web/session."""
+
+    def __init__(
+        self, login: Login, authenticator: ExchangeAuthenticator, cookies: SessionCookies
+    ) -> None:
+        self._login = login
+        self._authenticator = authenticator
+        self._cookies = cookies
+
+    async def create(self, request: Request) -> Response:
+        """POST /web/session."""
+        check_own_page(request)
+        asked = request.json(schemas.SignIn)
+        credential = await self._login.verify(asked.name, asked.password, request.peer)
+        return Response(204, headers=self._cookies.of(credential, request))
 
     def delete(self, request: Request) -> Response:
         """DELETE /web/session: the browser forgets it; whoever is not signed in loses nothing."""
-        _check_own_page(request)
+        check_own_page(request)
         gone = "; Path=/; SameSite=Lax; Max-Age=0"
         cookies = (
             ("set-cookie", f"{SESSION_COOKIE}=; HttpOnly{gone}"),
@@ -111,8 +116,8 @@ class WebSymbols:
         return json_response(sorted(rows, key=lambda row: row.symbol))
 
 
-def _check_own_page(request: Request) -> None:
-    """Refuse a page of another site that signs a visitor in or out."""
+def check_own_page(request: Request) -> None:
+    """Refuse a page of another site that signs a visitor in, up or out."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise ApiError(403, "this origin may not sign in here")

@@ -12,15 +12,16 @@ from pathlib import Path
 import msgspec
 
 from madang.core.ids import new_request_id
-from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, save_plans
+from madang.exchange.bootstrap import PENDING, AccountPlan, TransferPlan, load_plans, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
+from madang.exchange.sim.crowd import Counts
 from madang.wire.codes import CASH_SCALE, PRICE_SCALE, QUANTITY_SCALE
 
 FILE = "demo.json"
 VISITOR = "demo"
 VISITOR_CASH = 100_000 * CASH_SCALE
-TRADER_CASH = 50_000_000 * CASH_SCALE
-TRADER_SHARES = 100_000 * QUANTITY_SCALE
+TRADER_CASH = 1_000_000_000 * CASH_SCALE
+TRADER_SHARES = 1_000_000 * QUANTITY_SCALE
 
 SYMBOLS: dict[str, tuple[str, int]] = {
     "AAPL": ("Apple (simulated)", 227 * PRICE_SCALE),
@@ -34,8 +35,7 @@ SYMBOLS: dict[str, tuple[str, int]] = {
 }
 """Symbol -> (name, first price)."""
 
-MAKERS = ("maker-1", "maker-2")
-TAKERS = ("taker-1", "taker-2")
+TRADERS = Counts(makers=3, noise=3, trend=2)
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -75,17 +75,25 @@ def _person(name: str, cash: int, shares: int, *, password: str = "") -> Person:
     return Person(plan, key_id, secret, password)
 
 
+def _invent(name: str) -> Person:
+    if name == VISITOR:
+        return _person(name, VISITOR_CASH, 0, password=secrets.token_urlsafe(9))
+    return _person(name, TRADER_CASH, TRADER_SHARES)
+
+
 def load_or_invent(state_dir: Path) -> People:
-    """Read the demo's people, or make them with fresh secrets and plan their accounts."""
+    """Read the demo's people; who is missing is made with fresh secrets, and an account planned."""
     path = state_dir / FILE
+    known = People({}, seed=secrets.randbits(32))
     if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=People)
-    persons = {
-        VISITOR: _person(VISITOR, VISITOR_CASH, 0, password=secrets.token_urlsafe(9)),
-        **{name: _person(name, TRADER_CASH, TRADER_SHARES) for name in MAKERS + TAKERS},
-    }
-    people = People(persons, seed=secrets.randbits(32))
-    save_plans(state_dir / PENDING, [person.plan for person in persons.values()])
+        known = msgspec.json.decode(path.read_bytes(), type=People)
+    missing = [name for name in (VISITOR, *TRADERS.names()) if name not in known.persons]
+    if not missing:
+        return known
+    invented = {name: _invent(name) for name in missing}
+    people = People({**known.persons, **invented}, known.seed)
+    planned = load_plans(state_dir / PENDING)
+    save_plans(state_dir / PENDING, planned + [person.plan for person in invented.values()])
     path.touch(mode=0o600)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(people)))
     return people

@@ -1,23 +1,23 @@
-"""The traders' process: trades over HTTP like anybody else."""
+"""The traders' process: the same crowd as `madang sim`, over the same public interface."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
 
 import msgspec
 
 from madang.cluster.process import Process
 from madang.core import log
-from madang.exchange.demo.client import TradingClient, UnavailableError
-from madang.exchange.demo.people import MAKERS, SYMBOLS, TAKERS, load_or_invent
-from madang.exchange.demo.strategies import Maker, Quote, Taker, price_text
+from madang.exchange.demo.people import SYMBOLS, TRADERS, load_or_invent
+from madang.exchange.sim.market import NoPriceError
+from madang.exchange.sim.rest import Key, Unavailable
+from madang.exchange.sim.runner import Report, SimSettings, simulate
+from madang.exchange.sim.socket import SignInRefused
 
-MAKER_PAUSE_S = 0.25
-RETRY_PAUSE_S = 0.5
-HTTP_OK = 200
-JOIN_TIMEOUT_S = 5.0
+RATE = 30.0
+"""Orders a second: the market looks alive and most of a small machine stays free."""
+
+RETRY_S = 1.0
 
 
 class TradersSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,99 +27,44 @@ class TradersSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int
 
 
-class MakerLoop:
-    """Keeps one maker's quotes in the book."""
+async def _trade(
+    process: Process, settings: SimSettings, keys: list[Key], stop: asyncio.Event
+) -> None:
+    """Trade until `stop`; who has no account yet, in a state folder from before, will have one."""
 
-    def __init__(self, client: TradingClient, seed: int) -> None:
-        self._client = client
-        self._maker = Maker(seed, {symbol: price for symbol, (_, price) in SYMBOLS.items()})
-        self._started = False
+    def tell(report: Report) -> None:
+        process.status(f"{report.acknowledged} orders/s, {report.trades} trades/s")
+        if report.reasons:
+            log.get("traders").info("refused", **report.reasons)
 
-    def turn(self) -> float:
-        """Renew one symbol's quotes and return how long to pause."""
-        if not self._started:
-            self._client.call("DELETE", "/v2/orders")
-            self._started = True
-        symbol = self._maker.next_symbol()
-        status, old = self._client.call("GET", f"/v2/orders?status=open&limit=500&symbols={symbol}")
-        for quote in self._maker.quotes(symbol):
-            self._place(symbol, quote)
-        for order in old if status == HTTP_OK else []:
-            self._client.call("DELETE", f"/v2/orders/{order['id']}")
-        return MAKER_PAUSE_S
-
-    def _place(self, symbol: str, quote: Quote) -> None:
-        self._client.call(
-            "POST",
-            "/v2/orders",
-            {
-                "symbol": symbol,
-                "side": quote.side,
-                "type": "limit",
-                "time_in_force": "day",
-                "qty": str(quote.shares),
-                "limit_price": price_text(quote.price),
-            },
-        )
-
-
-class TakerLoop:
-    """Sends one taker's market orders."""
-
-    def __init__(self, client: TradingClient, seed: int) -> None:
-        self._client = client
-        self._taker = Taker(seed, list(SYMBOLS))
-
-    def turn(self) -> float:
-        """Send one order and return how long to pause."""
-        strike = self._taker.strike()
-        self._client.call(
-            "POST",
-            "/v2/orders",
-            {
-                "symbol": strike.symbol,
-                "side": strike.side,
-                "type": "market",
-                "time_in_force": "day",
-                "qty": str(strike.shares),
-            },
-        )
-        return self._taker.pause_s()
-
-
-def run_turns(client: TradingClient, turn: Callable[[], float], stop: threading.Event) -> None:
-    """Call `turn` until told to stop; wait while the venue cannot be reached or used."""
-    usable = False
     while not stop.is_set():
         try:
-            if not usable:
-                usable = client.call("GET", "/v2/account")[0] == HTTP_OK
-            pause_s = turn() if usable else RETRY_PAUSE_S
-        except UnavailableError:
-            pause_s, usable = RETRY_PAUSE_S, False
-        stop.wait(pause_s)
+            await simulate(settings, keys, stop, tell, process.status)
+        except (SignInRefused, Unavailable, NoPriceError) as error:
+            log.get("traders").warning("cannot trade yet", reason=error.message)
+            await asyncio.sleep(RETRY_S)
 
 
 async def main(process: Process) -> None:
-    """Run the demo's traders until the cluster stops them."""
-    settings = msgspec.convert(dict(process.options), TradersSettings)
+    """Run the demo's traders until the cluster stops them; their quotes stay for the next start."""
+    options = msgspec.convert(dict(process.options), TradersSettings)
     people = load_or_invent(process.state_dir)
-    stop = threading.Event()
-    threads: list[threading.Thread] = []
-    for index, name in enumerate(MAKERS + TAKERS):
-        person = people.persons[name]
-        client = TradingClient(settings.host, settings.port, person.key_id, person.secret)
-        loop = (MakerLoop if name in MAKERS else TakerLoop)(client, people.seed + index)
-        threads.append(
-            threading.Thread(
-                target=run_turns, args=(client, loop.turn, stop), name=name, daemon=True
-            )
-        )
-    for thread in threads:
-        thread.start()
-    log.get("traders").info("trading", traders=len(threads), seed=people.seed)
+    persons = [people.persons[name] for name in TRADERS.names()]
+    settings = SimSettings(
+        url=f"http://{options.host}:{options.port}",
+        symbols=tuple(SYMBOLS),
+        rate=RATE,
+        seed=people.seed,
+        counts=TRADERS,
+        leave=False,
+    )
+    log.get("traders").info("trading", traders=TRADERS.total, seed=people.seed, rate=RATE)
+    stop = asyncio.Event()
+    keys = [Key(person.key_id, person.secret) for person in persons]
+    trading = asyncio.create_task(_trade(process, settings, keys, stop))
     process.ready()
-    await process.wait_stop()
+    waiting = asyncio.create_task(process.wait_stop())
+    await asyncio.wait([trading, waiting], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    for thread in threads:
-        await asyncio.to_thread(thread.join, JOIN_TIMEOUT_S)
+    await trading
+    waiting.cancel()

@@ -22,6 +22,7 @@ from madang.core import log
 from madang.core.clock import Clock, SystemClock
 from madang.exchange.ledger.copy import STORE_FILE
 from madang.exchange.ledger.store import ChoiceRefused, Store
+from madang.exchange.ledger.store_invitations import Invitations
 from madang.store import database, migrations
 
 SUBJECT: Final = "store.query"
@@ -38,14 +39,15 @@ async def open_store(state_dir: Path, url: str, bus: Bus) -> StoreServer:
         url or database.sqlite_url(state_dir / STORE_FILE), rebuildable=False
     )
     await migrations.upgrade(sql, MIGRATIONS)
-    return StoreServer(Store(sql), bus, SystemClock())
+    return StoreServer(Store(sql), bus, SystemClock(), Invitations(sql))
 
 
 class StoreServer:
     """Serves one store on a bus."""
 
-    def __init__(self, store: Store, bus: Bus, clock: Clock) -> None:
+    def __init__(self, store: Store, bus: Bus, clock: Clock, invitations: Invitations) -> None:
         self._store = store
+        self._invitations = invitations
         self._bus = bus
         self._clock = clock
         self._waiting: deque[Request] = deque()
@@ -59,6 +61,11 @@ class StoreServer:
             "put_watchlist": self._put_watchlist,
             "change_instrument": self._change_instrument,
             "delete_watchlist": self._delete_watchlist,
+            "add_invitation": self._add_invitation,
+            "claim_invitation": self._claim_invitation,
+            "release_invitation": self._release_invitation,
+            "remove_invitations": self._remove_invitations,
+            "invitations": self._list_invitations,
         }
         self._subscription = bus.serve(SUBJECT, self._on_requests)
 
@@ -125,3 +132,24 @@ class StoreServer:
     async def _delete_watchlist(self, query: Query) -> Query:
         await self._store.delete_watchlist(query["account"], query["id"])
         return {}
+
+    async def _add_invitation(self, query: Query) -> Query:
+        now_ns = self._clock.now_ns()
+        until_ns = now_ns + query["lasts_ns"]
+        await self._invitations.add(query["digest"], until_ns, now_ns)
+        return {"until_ns": until_ns}
+
+    async def _claim_invitation(self, query: Query) -> Query:
+        now_ns = self._clock.now_ns()
+        return {"held": await self._invitations.claim(query["digest"], query["claimant"], now_ns)}
+
+    async def _release_invitation(self, query: Query) -> Query:
+        await self._invitations.release(query["digest"], query["claimant"])
+        return {}
+
+    async def _remove_invitations(self, query: Query) -> Query:
+        return {"removed": await self._invitations.remove(query["prefix"])}
+
+    async def _list_invitations(self, _query: Query) -> Query:
+        rows = await self._invitations.all()
+        return {"rows": rows, "now_ns": self._clock.now_ns()}

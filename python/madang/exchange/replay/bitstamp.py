@@ -75,6 +75,8 @@ class Found:
 @dataclass(slots=True)
 class _Order:
     account: int
+    side: Side
+    price: int
     engine_id: int
     quantity: int
     left: int
@@ -87,9 +89,24 @@ class BitstampReplay:
         self.changes = Found()
         self.deletes = Found()
         self.trades = 0
+        self.rejected = 0
         self._client = Client(accounts, run)
         self._orders: dict[int, _Order] = {}  # by the file's id; kept when filled
         self._by_engine_id: dict[int, _Order] = {}
+
+    @property
+    def introduced(self) -> int:
+        """How many orders of the file were placed."""
+        return len(self._orders)
+
+    def levels(self) -> dict[Side, dict[int, int]]:
+        """Return what should be in the book: by side, the quantity at each price."""
+        found: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
+        for order in self._orders.values():
+            if order.left:
+                side = found[order.side]
+                side[order.price] = side.get(order.price, 0) + order.left
+        return found
 
     def apply(self, event: BitstampEvent) -> Steps[None]:
         """Replay one event."""
@@ -105,14 +122,20 @@ class BitstampReplay:
         reply = yield from self._client.place(
             account, event.side, event.price, event.quantity, TimeInForce.GTC
         )
-        assert reply.result.reason == Reason.OK, "a replay's accounts can pay"
-        order = _Order(account, reply.result.number, event.quantity, event.quantity)
+        if reply.result.reason != Reason.OK:
+            self.rejected += 1
+            return
+        order = _Order(
+            account, event.side, event.price, reply.result.number, event.quantity, event.quantity
+        )
         self._orders[event.order_id] = order
         self._by_engine_id[order.engine_id] = order
         for trade in reply.trades:
             self.trades += 1
-            self._by_engine_id[trade.buy_order].left -= trade.quantity
-            self._by_engine_id[trade.sell_order].left -= trade.quantity
+            for engine_id in (trade.buy_order, trade.sell_order):
+                filled = self._by_engine_id.get(engine_id)
+                if filled is not None:
+                    filled.left -= trade.quantity
 
     def _look_up(self, event: BitstampEvent, found: Found) -> _Order | None:
         order = self._orders.get(event.order_id)
@@ -133,7 +156,9 @@ class BitstampReplay:
         order.quantity -= order.left - event.quantity
         order.left = event.quantity
         reply = yield from self._client.reduce(order.account, order.engine_id, order.quantity)
-        assert reply.result.reason == Reason.OK, "an order that is left can be made smaller"
+        if reply.result.reason != Reason.OK:
+            self.rejected += 1
+            return
         order.engine_id = reply.result.number
         self._by_engine_id[order.engine_id] = order
 
@@ -141,5 +166,5 @@ class BitstampReplay:
         order = self._look_up(event, self.deletes)
         if order is not None:
             reply = yield from self._client.cancel(order.account, order.engine_id)
-            assert reply.result.reason == Reason.OK, "an order that is left can be cancelled"
+            self.rejected += reply.result.reason != Reason.OK
             order.left = 0

@@ -134,7 +134,8 @@ class _Later(NamedTuple):
 class LobsterReplay:
     """Replays one LOBSTER pair: `begin` with the first row, then `apply` and `reconcile` by turns.
 
-    `messages` is the whole file; `apply` is called for each of them from the second on.
+    `messages` is the whole file; `apply` is called for each of them from the second on, since the
+    first row shows what the first did. Without rows there is no `begin`: `apply` is called for all.
     """
 
     def __init__(
@@ -142,10 +143,13 @@ class LobsterReplay:
     ) -> None:
         self.executions = Executions()
         self.missing = 0  # events at a price where the book has nothing
+        self.introduced = 0  # orders placed that the file introduces
+        self.seeded = 0  # orders placed because a row shows them, and again after a repair
+        self.rejected = 0  # orders that the venue refused
         self._client = Client(accounts, run)
         self._queues: dict[Side, dict[int, list[_Resting]]] = {Side.BUY: {}, Side.SELL: {}}
         self._messages = messages
-        self._row = 0
+        self._row = -1
         self._in_view: dict[Side, frozenset[int]] = {Side.BUY: frozenset(), Side.SELL: frozenset()}
         self._later: dict[tuple[Side, int], list[_Later]] = {}
         for row, message in enumerate(messages):
@@ -155,6 +159,7 @@ class LobsterReplay:
 
     def begin(self, row: LobsterRow) -> Steps[None]:
         """Put the levels of the first row into the book."""
+        self._row = 0
         yield from self.reconcile(row)
 
     def apply(self, message: LobsterMessage) -> Steps[None]:
@@ -192,6 +197,13 @@ class LobsterReplay:
             changed += len(gone)
             self._in_view[side] = frozenset(sizes)
         return changed
+
+    def levels(self) -> dict[Side, dict[int, int]]:
+        """Return what should be in the book: by side, the whole shares at each price."""
+        return {
+            side: {price: sum(one.left for one in queue) for price, queue in queues.items()}
+            for side, queues in self._queues.items()
+        }
 
     def _vanished(self, side: Side, price: int, sizes: dict[int, int]) -> bool:
         """Tell whether a price should be in view and is not."""
@@ -273,7 +285,13 @@ class LobsterReplay:
         reply = yield from self._client.place(
             self._account(side, order), side, price, order.size * QUANTITY_SCALE, TimeInForce.GTC
         )
-        assert reply.result.reason == Reason.OK, "a replay's accounts can pay"
+        if reply.result.reason != Reason.OK:
+            self.rejected += 1
+            return
+        if order.seeded:
+            self.seeded += 1
+        else:
+            self.introduced += 1
         number = reply.result.number
         resting = _Resting(order.file_id, order.seeded, number, order.size, order.size)
         self._queues[side].setdefault(price, []).append(resting)

@@ -1,8 +1,8 @@
 """`/web/stream`: the market for everybody, and the account's own orders for who is signed in.
 
-A page says which symbols it looks at. Whoever brings a valid session cookie also gets `resync` once
-order events flow (what was loaded before may be old: load it again) and `order` for each event
-after it.
+A page says which symbols it looks at, and is told at once whether venue and feed are there. Whoever
+brings a valid session cookie also gets `resync` once order events flow (what was loaded before may
+be old: load it again) and `order` for each event after it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from madang.core.closecodes import CloseCode
 from madang.edge import Principal, Request
 from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.cookies import SessionClaim
-from madang.exchange.directory import DirectoryReplica
+from madang.exchange.api.refusals import echo
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import PAGE
-from madang.exchange.stream.market_data import MarketData
+from madang.exchange.stream.page_health import PageHealth
+from madang.exchange.stream.page_market import PageMarket
+from madang.exchange.stream.page_overview import EVERYTHING, PageOverview
 from madang.hub import Connection
 
 SYMBOLS_MAX: Final = 50
@@ -43,6 +45,7 @@ class PageSession:
         self._connection = connection
         self._owner = owner
         self._symbols: set[str] = set()
+        owner.health.join(connection)
         if principal is not None:
             owner.events.join(principal.account, connection, lambda: connection.send(_RESYNC))
 
@@ -56,9 +59,13 @@ class PageSession:
         if ask.action == "subscribe":
             self._subscribe(ask.symbol)
         elif ask.action == "unsubscribe":
+            if ask.symbol == EVERYTHING:
+                self._owner.overview.part(self._connection)
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
                 self._owner.market.part(ask.symbol, self._connection)
+        elif ask.action == "ping":
+            self._connection.send(self._owner.health.message())
         else:
             self._connection.close(CloseCode.POLICY_VIOLATION, "unknown action")
 
@@ -77,15 +84,17 @@ class PageSession:
             self._connection.close(CloseCode.UNAUTHORIZED, "the session is over")
 
     def _subscribe(self, symbol: str) -> None:
-        instrument = self._owner.replica.directory.instrument(symbol)
-        if instrument is None or instrument.symbol != symbol:
-            self._complain(f"unknown symbol {symbol[:40]}")
-        elif symbol not in self._symbols:
-            if len(self._symbols) >= SYMBOLS_MAX:
-                self._complain(f"at most {SYMBOLS_MAX} symbols")
-                return
+        if symbol == EVERYTHING:
+            self._owner.overview.join(self._connection)
+            return
+        if symbol in self._symbols:
+            return
+        if len(self._symbols) >= SYMBOLS_MAX:
+            self._complain(f"at most {SYMBOLS_MAX} symbols")
+        elif self._owner.market.join(symbol, self._connection):
             self._symbols.add(symbol)
-            self._owner.market.join(symbol, self._connection)
+        else:
+            self._complain(f"unknown symbol {echo(symbol)}")
 
     def _complain(self, message: str) -> None:
         self._connection.send(msgspec.json.encode({"type": "error", "message": message}))
@@ -97,13 +106,15 @@ class PageStream:
     def __init__(
         self,
         authenticator: ExchangeAuthenticator,
-        replica: DirectoryReplica,
         events: AccountEventsHub,
-        market: MarketData,
+        market: PageMarket,
+        health: PageHealth,
+        overview: PageOverview,
     ) -> None:
-        self.replica = replica
         self.events = events
         self.market = market
+        self.health = health
+        self.overview = overview
         self._authenticator = authenticator
         self._sessions: set[PageSession] = set()
 

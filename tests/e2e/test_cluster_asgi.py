@@ -1,0 +1,92 @@
+"""An ordinary ASGI application: many processes, one port, a deploy that nobody notices."""
+
+from __future__ import annotations
+
+import threading
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from tests.e2e.cluster_harness import cluster, http, until
+from tests.e2e.test_cluster_reload import write_version
+
+APP = """
+VERSION = {version!r}
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    status = 500 if VERSION == "wrong" else 200
+    await send({{"type": "http.response.start", "status": status, "headers": []}})
+    await send({{"type": "http.response.body", "body": VERSION.encode()}})
+"""
+
+
+class Clients:
+    """Two clients that make a new connection for each request."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.seen: list[str] = []
+        self.failures: list[str] = []
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+
+    def _run(self) -> None:
+        client = HTTPConnection(*self.address, timeout=10)
+        while not self._done.is_set():
+            try:
+                client.request("GET", "/")
+                response = client.getresponse()
+                word = response.read().decode()
+                if response.status == 200:
+                    self.seen.append(word)
+                else:
+                    self.failures.append(word)
+            except (OSError, HTTPException) as error:
+                self.failures.append(repr(error))
+            client.close()
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+
+    def deploy(version: str) -> None:
+        write_version(code, "")
+        (code / "web.py").write_text(APP.format(version=version))
+
+    deploy("one")
+    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
+    entry |= {"directory": str(code), "instances": 2, "ports": http(), "watch_ms": 1_000}
+    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with cluster(tmp_path, [entry]) as running, Clients(running.wait_ready()["http"]) as clients:
+        until(lambda: clients.seen)
+        deploy("two")
+        done = running.operate("reload", name="web")
+        assert (done["state"], done["reason"]) == ("done", "")
+        count = len(clients.seen)
+        until(lambda: len(clients.seen) > count + 50)
+        assert set(clients.seen[count + 10 :]) == {"two"}
+        assert clients.failures == []
+        deploy("wrong")
+        done = running.operate("reload", name="web")
+        assert done["state"] == "rolled_back"
+        assert "answers were errors" in done["reason"]
+        assert set(clients.failures) == {"wrong"}
+        count = len(clients.seen)
+        until(lambda: len(clients.seen) > count + 50)
+        assert clients.seen[-1] == "two"
+        (code / "web.py").write_text("import no_such_module")
+        done = running.operate("reload", name="web")
+        assert done["state"] == "failed"
+        assert "no_such_module" in done["reason"]
+        assert set(clients.failures) == {"wrong"}
