@@ -109,6 +109,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._tail = b""  # what was written last, from before the transport was full
         self._closing: tuple[int, str] | None = None
         self._deaf = False
+        self._paused = False
 
     def open(self, request: Request) -> None:
         """Make connection and session; raises what the application raises."""
@@ -190,12 +191,24 @@ class WebSocketProtocol(asyncio.Protocol):
             return None
         if transport.get_write_buffer_size() > len(self._tail):
             return None  # an answer from before the upgrade is still on its way
-        if transport.is_closing() or not cast("MobileSession", self._session).may_move():
+        if transport.is_closing():
+            return None
+        if not cast("MobileSession", self._session).may_move():
+            if not self._paused:  # so that it comes to an end with what is under way
+                self._paused = True
+                transport.pause_reading()
             return None
         self._transport = None
         self.writable = False
         self._state.protocols.discard(self)
         return Detached(transport)
+
+    def stay(self) -> None:
+        """See `Mobile`."""
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def freeze(self, unsent_bytes: int) -> Moving:
         """See `Mobile`."""

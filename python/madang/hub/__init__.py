@@ -16,6 +16,7 @@ from madang.hub.feeder import Feeder, FeederSettings, Item, Page
 from madang.hub.history import Position, Publication
 from madang.hub.hub import Hub, HubFullError
 from madang.hub.presence import PresenceTotals
+from madang.hub.resuming import HistoryMissing, resume_channel
 from madang.hub.roll_call import RollCall, RollCallSettings
 from madang.hub.settings import ChannelKind, ChannelSettings, HubSettings, SlowPolicy
 from madang.hub.state_channel import StateChannel, StateFullError
@@ -45,6 +46,7 @@ __all__ = [
     "Connection",
     "Feeder",
     "FeederSettings",
+    "HistoryMissing",
     "Hub",
     "HubFullError",
     "HubSession",
@@ -72,6 +74,7 @@ __all__ = [
     "on_message",
     "on_resume",
     "presence",
+    "resume_channel",
     "send",
     "session",
     "set_state",

@@ -210,6 +210,16 @@ class HubSession:
             if channel not in self._watchers:
                 await self.follow(channel, HISTORY_COUNT_MAX).ready()
 
+    async def settle(self) -> None:
+        """Nothing to wait for: what is numbered has a position, so no order of arrival matters."""
+
+    def moving_ended(self) -> None:
+        """Let go what was followed for the move alone."""
+        self._giving = False
+        for follower in list(self._followers.values()):
+            if not follower.channel.subscribers:
+                self._left(follower.channel)
+
     async def thaw(
         self, declared: Endpoint, connection: Connection, frozen: bytes
     ) -> ClientSession:

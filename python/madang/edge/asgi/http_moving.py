@@ -67,6 +67,9 @@ class MobileHttpProtocol(HttpProtocol):
     def moved(self, taker: str) -> None:
         """See `Mobile`."""
 
+    def stay(self) -> None:
+        """See `Mobile`."""
+
     async def go_on(self, sock: socket.socket) -> None:
         """See `Thawed`."""
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self, sock)

@@ -68,6 +68,8 @@ async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
         thaws={**hub.server.thaws, **server.thaws},
         channels=hub.session.give,
         warm=hub.session.warm,
+        settle=hub.session.settle,
+        ended=hub.session.moving_ended,
     )
     enable_hand_over(process, mover)
     if getattr(process, "accepting", True):  # else another generation serves them still

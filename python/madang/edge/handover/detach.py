@@ -21,7 +21,7 @@ class Detached(asyncio.Protocol):
         self.socket = socket.socket(fileno=os.dup(sock.fileno()))
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport
-        self._measures_late = type(transport).__module__.startswith("uvloop")
+        self._measures_late = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
         self.unsent_bytes = transport.get_write_buffer_size()
         transport.set_protocol(self)
         transport.abort()

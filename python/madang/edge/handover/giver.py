@@ -29,6 +29,7 @@ PATIENCE_S: Final = 2.0
 """How long nothing may have moved, while connections are busy, before the rest is left to drain."""
 RETRY_S: Final = 0.25
 WARM_LIMIT_S: Final = 5.0
+SETTLE_LIMIT_S: Final = 2.0
 ACKNOWLEDGE_LIMIT_S: Final = 3.0
 
 
@@ -63,10 +64,16 @@ class Giver:
             if not isinstance(packet, Warm):
                 raise LaneClosed("the taker does not speak this protocol")
             self._taker = packet.taker
+            async with asyncio.timeout(SETTLE_LIMIT_S):
+                await self._mover.settle()
             await self._give_all()
             await self._lane.send(Done())
         except (LaneClosed, TimeoutError, msgspec.MsgspecError) as error:
             self._log.warning("the hand-over ended early", reason=str(error) or "time is over")
+        finally:
+            for mobile in self._mover.mobiles():
+                mobile.stay()
+            self._mover.ended()
         self._log.info("connections given", given=self.given, returned=self.returned)
 
     async def _give_all(self) -> None:

@@ -23,6 +23,10 @@ class Mobile(Protocol):
         """Stop reading and writing for good; None where it cannot move now, and goes on."""
         ...
 
+    def stay(self) -> None:
+        """Go on as usual: nothing moves any more. A `detach` that waited may have held it up."""
+        ...
+
     def freeze(self, unsent_bytes: int) -> Moving:
         """Return what it is, once its transport has ended; it is no longer of this process."""
         ...
@@ -52,8 +56,10 @@ Thaw = Callable[[bytes], Awaitable[Thawed]]
 class Mover:
     """What one process can give and take.
 
-    `mobiles` are the connections that can or could move, `channels` those whose history the taker
-    needs, `warm` follows the channels of another process, which it names.
+    `mobiles` are the connections that can or could move. `channels` begins to give: it names what
+    the taker must follow before, and keeps it here. `warm` follows channels of another process,
+    which it names; `settle` then returns when what was published until now has arrived here.
+    `ended` lets go what was kept for the move alone.
     """
 
     name: str
@@ -61,3 +67,5 @@ class Mover:
     thaws: Mapping[str, Thaw]
     channels: Callable[[], list[str]]
     warm: Callable[[str, list[str]], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]]
+    ended: Callable[[], None]

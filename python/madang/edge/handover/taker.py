@@ -53,6 +53,8 @@ class Taker:
             self._log.warning("the giver has gone", taken=self.taken)
         except msgspec.MsgspecError as error:
             self._log.error("the giver does not speak this protocol", reason=str(error))
+        finally:
+            self._mover.ended()
         self._log.info("connections taken", taken=self.taken, refused=self.refused)
 
     async def _take(self, batch: Batch, sockets: list[socket.socket]) -> None:
