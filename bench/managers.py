@@ -174,13 +174,15 @@ class Pm2:
 class Uvicorn:
     """uvicorn's own supervisor."""
 
+    application = HELLO
+
     def __init__(self, folder: Path) -> None:
         packages = python_package("uvicorn", UVICORN)
         self.port = free_port()
         output = (folder / "uvicorn.txt").open("wb")
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "uvicorn", HELLO, "--workers", str(WORKERS)),
+                *(sys.executable, "-m", "uvicorn", self.application, "--workers", str(WORKERS)),
                 *("--port", str(self.port), "--no-access-log", "--log-level", "warning"),
             ],
             cwd=ROOT,
