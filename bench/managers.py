@@ -196,7 +196,7 @@ class Uvicorn:
     def workers(self) -> set[int]:
         """Return the processes that it spawned to serve."""
         children = psutil.Process(self._process.pid).children()
-        return {c.pid for c in children if "spawn_main" in " ".join(c.cmdline())}
+        return {child.pid for child in children if _serves(child)}
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Look at the processes: it does not say when one is ready."""
@@ -223,3 +223,11 @@ class Uvicorn:
                 child.kill()
             self._process.kill()
             self._process.wait()
+
+
+def _serves(child: psutil.Process) -> bool:
+    """Tell a worker of uvicorn from its other processes, and from one that has just ended."""
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.Error:
+        return False
