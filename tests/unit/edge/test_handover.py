@@ -110,7 +110,7 @@ def test_what_a_slow_reader_was_not_sent_follows_to_the_byte() -> None:
         for client in clients:
             await eventually(lambda client=client: len(client.frames) == 2)  # type: ignore[misc]
             sock = client.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             client.transport.pause_reading()
         for _ in range(48):
             await old.session.numbering.broadcast("numbers", BIG)
