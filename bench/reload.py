@@ -27,7 +27,7 @@ from bench.harness import ROOT, PeerMissing, Report, options, say
 from bench.managers import Madang, Manager, Pm2, Uvicorn, wait_for
 
 RELOADS = 10
-QUICK_RELOADS = 3
+QUICK_RELOADS = 2
 QUICK_PEER_RELOADS = 2
 LISTENERS = 2_000
 PLAIN = 100

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.e2e.cluster_harness import ROOT, Cluster, cluster
@@ -102,6 +106,52 @@ def test_hub_clients_and_kept_connections_do_not_notice_five_reloads(tmp_path: P
             client.close()
 
     with application(tmp_path) as (running, port):
+        asyncio.run(asyncio.wait_for(main(running, port), 60))
+
+
+@pytest.mark.parametrize("victim", ["giver", "taker"])
+def test_a_kill_in_the_middle_leaves_nobody_with_a_hole(tmp_path: Path, victim: str) -> None:
+    """Who is closed is told so or cut; who is not misses nothing, hears nothing twice."""
+
+    async def main(running: Cluster, port: int) -> None:
+        listeners = []
+        for n in range(150):
+            socket = await connect(f"ws://127.0.0.1:{port}/ws?name=n{n}", ping_interval=None)
+            listeners.append(Listener(socket))
+        old = running.pid("web-0")
+        number = running.ask("reload", name="web")["operation"]
+
+        def step() -> tuple[str, list[str]]:
+            found = running.ask("operation", id=number)
+            return found["state"], [one["text"] for one in found["steps"]]
+
+        async with asyncio.timeout(LIMIT_S):
+            while "moving connections" not in step()[1]:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        pid = old if victim == "giver" else running.pid("web-0")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(LIMIT_S):
+            while step()[0] == "running":
+                await asyncio.sleep(0.01)
+        offset = max(max(listener.offsets("numbers")) for listener in listeners)
+        async with asyncio.timeout(LIMIT_S):
+            while any(
+                not one.task.done() and one.offsets("numbers")[-1] <= offset for one in listeners
+            ):
+                await asyncio.sleep(0.01)
+        for listener in listeners:
+            if listener.task.done():
+                listener.task.exception()  # a kill cuts without a close frame
+            offsets = listener.offsets("numbers")
+            assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
+            await listener.socket.close()
+        fresh = await connect(f"ws://127.0.0.1:{port}/ws", ping_interval=None)
+        assert json.loads(await fresh.recv())["type"] == "welcome"
+        await fresh.close()
+
+    with application(tmp_path, instances=1) as (running, port):
         asyncio.run(asyncio.wait_for(main(running, port), 60))
 
 
