@@ -182,8 +182,8 @@ def test_streams_orders_and_kept_connections_go_on_through_five_reloads(tmp_path
         own = kept.sock
         for _ in range(RELOADS):
             pids = venue.pids("worker")
-            heard = len(data.all), len(trading.all)
-            wait_for(lambda: (len(data.all), len(trading.all)) > heard, LIMIT_S, "trades")
+            hear_more(data)
+            hear_more(trading)
             reload(venue)
             assert not set(pids) & set(venue.pids("worker"))
             assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
@@ -198,6 +198,12 @@ def test_streams_orders_and_kept_connections_go_on_through_five_reloads(tmp_path
         check_updates(trading, dealer.sold)
         page.check()
         kept.close()
+
+
+def hear_more(listener: Listener) -> None:
+    """Wait until it has heard something more."""
+    heard = len(listener.all)
+    wait_for(lambda: len(listener.all) > heard, LIMIT_S, "news")
 
 
 def check_trades(venue: Venue, data: Listener) -> None:
