@@ -42,6 +42,8 @@ from madang.hub.settings import ChannelSettings
 
 GROUP: Final = "application"
 FIRST_ANSWERS_S: Final = 0.2
+MOVING_COUNT_MIN: Final = 100
+"""So many messages are kept whatever an endpoint says: a client that moves may have missed them."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -148,7 +150,7 @@ class HubSession:
         """See `Owner`."""
         found = self._followers.get(channel)
         if found is None:
-            settings = ChannelSettings(history_count_max=history)
+            settings = ChannelSettings(history_count_max=max(history, MOVING_COUNT_MIN))
             joined = self.hub.channel(channel, settings)
             joined.on_last = self._left
             found = self._followers[channel] = Follower(self._bus, self.numbering, joined)
