@@ -28,7 +28,7 @@ from bench.managers import Madang, Manager, Pm2, Uvicorn, wait_for
 
 RELOADS = 10
 QUICK_RELOADS = 2
-QUICK_PEER_RELOADS = 2
+QUICK_PEER_RELOADS = 1
 LISTENERS = 2_000
 PLAIN = 100
 NEW_PER_S = 200

@@ -48,6 +48,7 @@ class Giver:
     def __init__(self, mover: Mover, end: socket.socket) -> None:
         self.given = 0
         self.returned = 0
+        self.longest_batch_s = 0.0
         self._mover = mover
         self._lane = Lane(end)
         self._loop = asyncio.get_running_loop()
@@ -74,7 +75,12 @@ class Giver:
             for mobile in self._mover.mobiles():
                 mobile.stay()
             self._mover.ended()
-        self._log.info("connections given", given=self.given, returned=self.returned)
+        self._log.info(
+            "connections given",
+            given=self.given,
+            returned=self.returned,
+            longest_batch_ms=round(self.longest_batch_s * 1_000, 1),
+        )
 
     async def _give_all(self) -> None:
         until_s = self._loop.time() + PATIENCE_S
@@ -103,6 +109,7 @@ class Giver:
 
     async def _move(self, batch: list[tuple[Mobile, Detached]]) -> int:
         """Move a batch; return how many have moved. Raises LaneClosed, nothing being on its way."""
+        began_s = self._loop.time()
         await asyncio.gather(*(detached.ended for _, detached in batch))
         parcels: list[_Parcel] = []
         for mobile, detached in batch:
@@ -115,6 +122,7 @@ class Giver:
         except LaneClosed as error:
             failure = error
             taken = self._last_word()
+        self.longest_batch_s = max(self.longest_batch_s, self._loop.time() - began_s)
         returned: list[_Parcel] = []
         for place, parcel in enumerate(parcels):
             if place in taken:
