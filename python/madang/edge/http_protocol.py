@@ -68,8 +68,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection or refuse it with 503."""
         self._transport = transport  # type: ignore[assignment]
-        name = transport.get_extra_info("peername")
-        self._address = str(name[0]) if isinstance(name, tuple) else "local"
+        self._address = self.peer_name(transport)
         state = self._state
         self._admitted = state.admit(self._address)
         state.protocols.add(self)
@@ -77,6 +76,11 @@ class HttpProtocol(asyncio.Protocol):
             self._set_phase(Phase.NEW)
         else:
             self._refuse(ApiError(503, "too many connections, try again"))
+
+    def peer_name(self, transport: asyncio.BaseTransport) -> str:
+        """Return whose connection it is."""
+        name = transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else "local"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; a handler that waits goes on, its answer is dropped."""

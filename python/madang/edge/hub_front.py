@@ -25,7 +25,7 @@ from madang.edge.system import edge_metrics
 from madang.edge.websocket_protocol import open_websocket
 from madang.hub import Connection, Session
 from madang.hub.application import HubSession, endpoints
-from madang.hub.endpoint import Endpoint
+from madang.hub.endpoint import ClientSession, Endpoint
 
 ANY_ORIGIN = "*"
 
@@ -46,7 +46,10 @@ def _route(session: HubSession, endpoint: Endpoint) -> WebSocketRoute:
         request.query()  # 400 where it cannot be read
         return session.connect(endpoint, connection, request)
 
-    return WebSocketRoute(endpoint.path, Role.PUBLIC, open_session)
+    async def thaw(connection: Connection, frozen: bytes) -> ClientSession:
+        return await session.thaw(endpoint, connection, frozen)
+
+    return WebSocketRoute(endpoint.path, Role.PUBLIC, open_session, thaw=thaw)
 
 
 def _check_origin(request: Request, endpoint: Endpoint) -> None:
@@ -67,11 +70,12 @@ class HubFront:
         routes = hub_routes(session)
         self._routes = {route.path: route for route in routes}
         settings = settings or EdgeSettings(allowed_origins=allowed_origins())
-        self._server = Server(Application((), routes), settings, session.hub)
+        self.session = session
+        self.server = Server(Application((), routes), settings, session.hub)
 
     async def start(self) -> None:
         """Begin to watch deadlines."""
-        await self._server.start(())
+        await self.server.start(())
 
     def serves(self, path: str) -> bool:
         """Tell whether a path is an endpoint."""
@@ -80,15 +84,15 @@ class HubFront:
     @property
     def websockets(self) -> int:
         """How many clients are connected."""
-        return self._server.state.websockets
+        return self.server.state.websockets
 
     def families(self) -> Iterable[Metric]:
         """Return the metrics of the hub and of who listens to it."""
-        return edge_metrics(self._server.state)
+        return edge_metrics(self.server.state)
 
     def statistics(self) -> Mapping[str, int]:
         """Return counts since the start and present sizes of the hub."""
-        return self._server.hub.statistics()
+        return self.server.hub.statistics()
 
     def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> ApiError | None:
         """Take a connection that asked for a WebSocket; return the refusal where there is one.
@@ -96,7 +100,7 @@ class HubFront:
         `rest` came behind the request. The transport has a new protocol afterwards; a refusal is
         the caller's to write.
         """
-        state = self._server.state
+        state = self.server.state
         if state.draining or not state.admit(request.peer):
             return ApiError(503, "no more connections are taken")
         try:
@@ -113,11 +117,11 @@ class HubFront:
 
     async def drain(self, timeout_ms: int) -> bool:
         """Send clients elsewhere at a set pace; tell whether all went in time."""
-        return await self._server.drain(timeout_ms)
+        return await self.server.drain(timeout_ms)
 
     async def close(self) -> None:
         """Cut every connection."""
-        await self._server.close()
+        await self.server.close()
 
 
 @asynccontextmanager

@@ -8,9 +8,14 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from madang.cluster.scoreboard import Scores
+from madang.core.errors import MadangError
+from madang.edge import http_moving, websocket_protocol
 from madang.edge.dispatch import Dispatcher
-from madang.edge.http_protocol import HttpProtocol
+from madang.edge.handover.mobile import Mobile, Thaw
+from madang.edge.http_moving import FrozenHttp, MobileHttpProtocol
 from madang.edge.proxy_front import ProxyFront
 from madang.edge.response import http_date
 from madang.edge.route import Application
@@ -18,6 +23,7 @@ from madang.edge.settings import EdgeSettings
 from madang.edge.state import ServerState
 from madang.edge.system import system_routes
 from madang.edge.tls import Certificate
+from madang.edge.websocket_protocol import WebSocketProtocol
 from madang.hub import Hub
 
 BACKLOG = 1_024
@@ -95,8 +101,8 @@ class Server:
     def _protocol(self) -> asyncio.Protocol:
         state = self._state
         if self.settings.proxy_protocol:
-            return ProxyFront(state, lambda: HttpProtocol(state))
-        return HttpProtocol(state)
+            return ProxyFront(state, lambda: MobileHttpProtocol(state))
+        return MobileHttpProtocol(state)
 
     def add_socket(self, sock: socket.socket) -> None:
         """Accept on one more bound socket, soon."""
@@ -158,6 +164,35 @@ class Server:
                 self._state.log.info("certificate reloaded")
             except (OSError, ssl.SSLError) as error:
                 self._state.log.error("certificate not reloaded", reason=str(error))
+
+    def mobiles(self) -> list[Mobile]:
+        """Return the connections that can move to another process, at this moment or another."""
+        kinds = (MobileHttpProtocol, WebSocketProtocol)
+        found = [p for p in self._state.protocols if isinstance(p, kinds)]
+        return [protocol for protocol in found if protocol.can_move]
+
+    @property
+    def thaws(self) -> dict[str, Thaw]:
+        """Return how connections of another process are taken up."""
+        return {
+            websocket_protocol.KIND: self._thaw_websocket,
+            http_moving.KIND: self._thaw_http,
+        }
+
+    async def _thaw_http(self, data: bytes) -> MobileHttpProtocol:
+        state = self._state
+        if state.draining or len(state.protocols) >= self.settings.connections_max:
+            raise MadangError("no more connections are taken")
+        return MobileHttpProtocol(state, msgspec.msgpack.decode(data, type=FrozenHttp))
+
+    async def _thaw_websocket(self, data: bytes) -> WebSocketProtocol:
+        frozen = msgspec.msgpack.decode(data, type=websocket_protocol.FrozenWebSocket)
+        for route in self.application.websocket_routes:
+            if route.path == frozen.path:
+                protocol = WebSocketProtocol(self._state, b"", route)
+                await protocol.thaw(frozen)
+                return protocol
+        raise MadangError(f"{frozen.path} is no WebSocket here")
 
     async def drain(self, timeout_ms: int) -> bool:
         """Stop accepting, finish what is under way, send WebSockets elsewhere at a set pace.

@@ -10,6 +10,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 import msgspec
 
 import madang
-from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.bus import Bus, BusError, BusSettings, open_unix_bus
 from madang.cluster.node import NodeWatch
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
@@ -35,6 +36,8 @@ from madang.edge import (
 from madang.edge.console.routes import Administrators, Console
 from madang.edge.following import follow
 from madang.edge.gathering import Gatherer, telling
+from madang.edge.handover.mobile import Mover
+from madang.edge.handover.process import enable_hand_over
 from madang.edge.system import edge_metrics
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.activities import ActivityMethods
@@ -45,7 +48,7 @@ from madang.exchange.api.clock import ClockMethods, MarketHours
 from madang.exchange.api.closing import ClosingMethods
 from madang.exchange.api.configurations import ConfigurationMethods
 from madang.exchange.api.cookies import load_secret
-from madang.exchange.api.feed_client import FeedClient
+from madang.exchange.api.feed_client import FeedClient, FeedUnavailable
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.login import Login, LoginSettings
@@ -67,10 +70,11 @@ from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
-from madang.exchange.stream.account_events import AccountEventsHub
+from madang.exchange.stream.account_events import BARRIER, BARRIER_TIMEOUT_MS, AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.moving import by_kind
 from madang.exchange.stream.page import PageStream
 from madang.exchange.stream.page_health import PageHealth
 from madang.exchange.stream.page_market import PageMarket
@@ -131,7 +135,7 @@ class Worker:
         self._gatherer = Gatherer(bus, process, self.families)
         secret = load_secret(process.state_dir)
         ledger = LedgerClient(bus, clock)
-        feed = FeedClient(bus)
+        feed = self._feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
         people = Administrators(lambda who: authenticator.name(who.account), authenticator.holds)
         self._console = Console(process.state_dir, process.runtime_dir, people)
@@ -203,12 +207,16 @@ class Worker:
                         path,
                         Role.PUBLIC,
                         self._trading.open,
+                        thaw=self._trading.thaw,
                         messages_per_s_max=self._settings.stream.trading_messages_per_s_max,
                     )
                     for path in TRADING_PATHS
                 ),
-                WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open),
-                *(WebSocketRoute(path, Role.PUBLIC, self._data.open) for path in MARKET_PATHS),
+                WebSocketRoute("/web/stream", Role.PUBLIC, self._page.open, thaw=self._page.thaw),
+                *(
+                    WebSocketRoute(path, Role.PUBLIC, self._data.open, thaw=self._data.thaw)
+                    for path in MARKET_PATHS
+                ),
                 *self._console.websocket_routes(),
             ),
             authenticator=authenticator,
@@ -223,6 +231,33 @@ class Worker:
     def begin(self) -> None:
         """Do what a worker does by itself once it serves."""
         self._console.start()
+
+    def mover(self) -> Mover:
+        """Return how connections move from and to this worker."""
+        return Mover(
+            name=self._bus.name,
+            mobiles=self.server.mobiles,
+            thaws=self.server.thaws,
+            channels=lambda: [*self._events.keep(), *self._topics.keep()],
+            warm=self._warm,
+            settle=self._settle,
+            ended=self._moving_ended,
+        )
+
+    async def _warm(self, _giver: str, channels: list[str]) -> None:
+        kinds = by_kind(channels)
+        accounts = [int(account) for account in kinds.get("orders", ())]
+        await asyncio.gather(self._events.warm(accounts), self._topics.warm(kinds.get("data", [])))
+
+    async def _settle(self) -> None:
+        """Return when what venue and feed had published before has arrived."""
+        with suppress(BusError, FeedUnavailable):
+            await self._feed.sync()
+            await self._bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+
+    def _moving_ended(self) -> None:
+        self._events.let_go()
+        self._topics.let_go()
 
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
@@ -278,6 +313,7 @@ async def main(process: Process) -> None:
         if await _started(worker, process):
             await worker.server.start([])
             follow(process, worker.server, first)
+            enable_hand_over(process, worker.mover())
             process.ready()
             worker.begin()
             process.status("serving")

@@ -66,6 +66,14 @@ class ExchangeAuthenticator:
         role = self.role(found.account)
         return Principal(found.account, role, key_id, by_cookie=False, data=found.value)
 
+    def known_key(self, key_id: str) -> Principal | None:
+        """Return who holds a key whose secret was shown to another worker."""
+        found = self._replica.directory.api_key(key_id)
+        if found is None or not self._is_active(found.account):
+            return None
+        role = self.role(found.account)
+        return Principal(found.account, role, key_id, by_cookie=False, data=found.value)
+
     def key_holds(self, principal: Principal) -> bool:
         """Tell whether a key that was shown before is still what it was then."""
         found = self._replica.directory.api_key(principal.key_id)
