@@ -15,7 +15,7 @@ from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, Settings, load
 from madang.cluster.foreground import become_supervisor
 from madang.core.errors import SettingsError
-from madang.exchange.demo.beginning import is_new, write_history_aside
+from madang.exchange.demo.beginning import begin_history, is_new
 from madang.exchange.engine import engine_name
 
 LOOPBACK = "127.0.0.1"
@@ -68,7 +68,7 @@ def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
     if demo:
         lines += demo_lines(settings.state_dir, address)
         if is_new(settings.state_dir):
-            write_history_aside(settings.state_dir, settings.venue)
+            begin_history(settings.state_dir, settings.venue)
     lines += [
         f"  state     {settings.state_dir}",
         f"  log       {settings.state_dir / 'logs'}",
