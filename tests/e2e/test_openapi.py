@@ -189,6 +189,7 @@ SEEDED: dict[tuple[str, str], Seed] = {
     ("GET", "/v2/account/activities/{activity_type}"): lambda _: {
         "path_parameters": {"activity_type": "CSD"}
     },
+    ("GET", "/web/bars"): lambda _: {"query": {"symbol": "AAPL", "timeframe": "1Min"}},
     ("PATCH", CONFIGURATIONS): lambda _: {"body": {"fractional_trading": True}},
     ("POST", "/v2/watchlists"): lambda _: {"body": {"name": "mine", "symbols": ["AAPL"]}},
     ("GET", WATCHLIST): watchlist_path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import re
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from tests.support.venue_fixture import Venue, running_venue
 
 SAMPLE = Path(__file__).parents[1] / "vectors" / "lobster" / "message_5.csv"
 LIMIT_S = 120.0
-BITSTAMP_EVENTS = 1_500
 SIMPLE = """\
 time,action,id,side,price,quantity
 0.0,place,1,buy,99.50,10
@@ -74,6 +72,7 @@ def test_messages_without_a_book_replay_as_far_as_they_tell(venue: Venue, tmp_pa
     alone.write_text("".join(SAMPLE.read_text().splitlines(keepends=True)[:200]))
     out = replay(venue, alone, "--symbol", "ALONE", "--speed", "max")
     assert "events      200 of 200" in out
+    assert "one command at a time" not in out
     skipped = re.search(r"skipped +(\d+) events", out)
     assert skipped is not None
     assert int(skipped.group(1)) > 0  # orders from before the file
@@ -98,18 +97,31 @@ def test_amazon_ends_in_the_book_it_shows(venue: Venue) -> None:
     out = replay(venue, file, "--symbol", "AMZN", "--speed", "max")
     assert "rejected    0 orders" in out
     assert "128 filled exactly the order named, 0 one nobody names, 0 something else" in out
+    assert "executions  128 of 128 expected" in out
     assert "10 of the best 10 levels" in out
 
 
-def test_bitstamp_ends_in_the_book_of_its_orders(venue: Venue, tmp_path: Path) -> None:
-    file = tmp_path / "orders.csv"
-    with lzma.open(data_file("bitstamp_l3/orders.csv.xz"), "rt") as lines:
-        file.write_text(
-            "".join(line for _, line in zip(range(BITSTAMP_EVENTS), lines, strict=False))
-        )
+def test_bitstamp_ends_in_the_book_of_its_orders(venue: Venue) -> None:
+    file = data_file("bitstamp_l3/orders.csv.xz")
     out = replay(venue, file, "--symbol", "BTCUSD", "--speed", "max", "--tick", "0.0001")
+    assert "events      50414 of 50414" in out
     assert "rejected    0 orders" in out
+    assert "executions  517 of 517 expected" in out
     assert "10 of the best 10 levels" in out
+
+
+def test_somebody_elses_order_in_the_book_is_met_and_told(venue: Venue, tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text(SIMPLE)
+    replay(venue, file, "--symbol", "OURS", "--speed", "max", "--clear")
+    order = {
+        "symbol": "OURS", "qty": "3", "side": "buy", "type": "limit", "limit_price": "100.50",
+        "time_in_force": "gtc",
+    }  # fmt: skip
+    assert venue.call("one", "POST", "/v2/orders", order).status == 200
+    out = replay(venue, file, "--symbol", "OURS", "--speed", "max")
+    assert "fills       1 against orders of others" in out
+    assert "one command at a time" in out
 
 
 def test_ctrl_c_ends_it_with_what_was_done(venue: Venue) -> None:

@@ -6,6 +6,7 @@ stops last, so that no worker takes an order that nobody can log.
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,9 +49,16 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
 def _market(settings: Settings, *, demo: bool) -> list[ApplicationSettings]:
     engine = settings.venue.engine
     replica = {"engine": engine, "timezone": settings.venue.timezone}
-    ledger = {**replica, "ledger": msgspec.to_builtins(settings.ledger)}
+    ledger = {
+        **replica,
+        "hours": msgspec.to_builtins(settings.venue.hours),
+        "ledger": msgspec.to_builtins(settings.ledger),
+    }
+    venue = _application("venue", msgspec.to_builtins(settings.venue))
+    if demo:
+        venue = dataclasses.replace(venue, target="madang.exchange.demo.beginning:main")
     applications = [
-        _application("venue", msgspec.to_builtins(settings.venue)),
+        venue,
         _application("ledger", ledger, REPLICA_NICE),
         _application("feed", replica, REPLICA_NICE),
         _workers(settings),

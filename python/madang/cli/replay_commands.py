@@ -17,7 +17,15 @@ from madang.cli import session
 from madang.cli.amounts import UsageError, price_units
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.replay.recording import Recording, open_recording
-from madang.exchange.replay.venue import Found, VenueDriver, agreement, play, prepare
+from madang.exchange.replay.venue import (
+    IN_ORDER,
+    Found,
+    Playing,
+    VenueDriver,
+    agreement,
+    clear_book,
+    prepare,
+)
 from madang.exchange.venue.server import COMMITTED, NOTICE
 from madang.wire.codes import Side
 from madang.wire.commands import InstrumentTerms
@@ -68,44 +76,64 @@ async def _replay(
 ) -> list[str]:
     """Play a recording until its end or Ctrl-C and return what came of it."""
     found = await prepare(bus, session.operator(bus), terms)
-    driver = VenueDriver(bus, OrderGateway(bus), found.accounts)
-    count = 0
-
-    def tell(number: int) -> None:
-        nonlocal count
-        count = number
-
-    playing = asyncio.create_task(play(recording, driver, found, speed, tell))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, playing.cancel)
-    while not playing.done():
-        await asyncio.wait([playing], timeout=REPORT_S)
-        sys.stderr.write(f"{count} of {recording.events} events, {driver.commands} commands\n")
-    if not playing.cancelled():
-        playing.result()
-    lines = _outcome(recording, driver, found, count)
     symbol = found.instrument.symbol
+    gateway = OrderGateway(bus, IN_ORDER)
+    await clear_book(gateway, found.accounts)
+    alone = not any((await _book(bus, symbol)).values())
+    driver = VenueDriver(bus, gateway, found, alone=alone)
+    playing = Playing(recording, driver, speed)
+    await _play(playing, recording, driver, found)
+    lines = _outcome(recording, driver, found, playing)
     agree, total = agreement(recording.levels(), await _book(bus, symbol), BOOK_LEVELS)
     lines.append(f"book        {agree} of the best {total} levels are as the file says")
     if clear:
-        await driver.clear()
+        await clear_book(gateway, found.accounts)
     driver.close()
     return lines
 
 
-def _outcome(recording: Recording, driver: VenueDriver, found: Found, count: int) -> list[str]:
+async def _play(playing: Playing, recording: Recording, driver: VenueDriver, found: Found) -> None:
+    """Play to the end or the first Ctrl-C, and say every second how far it is."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, playing.stop)
+    task = asyncio.create_task(playing.play(found))
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=REPORT_S)
+            sys.stderr.write(
+                f"{playing.events} of {recording.events} events, {driver.commands} commands\n"
+            )
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    task.result()
+
+
+def _outcome(
+    recording: Recording, driver: VenueDriver, found: Found, playing: Playing
+) -> list[str]:
     summary = recording.summary()
     listed = " (listed for this)" if found.listed else ""
-    return [
+    rate = round(driver.commands / max(playing.seconds, 0.001))
+    agree, total = driver.executions()
+    lines = [
         f"symbol      {found.instrument.symbol}{listed}",
-        f"events      {count} of {recording.events}, {driver.commands} commands",
+        f"events      {playing.events} of {recording.events}, {driver.commands} commands",
+        f"pace        {rate} commands/s over {playing.seconds:.1f} s, "
+        f"at most {round(playing.pacer.late_max_s * 1000)} ms behind the file's time",
         f"introduced  {summary.introduced} orders",
         f"skipped     {summary.skipped} events that met nothing",
         f"rejected    {summary.rejected} orders",
-        f"fills       {driver.foreign} against orders of others",
+        f"executions  {agree} of {total} expected were told by the venue exactly so",
+        f"fills       {driver.fills.foreign} against orders of others",
         f"            {summary.details}",
     ]
+    if not driver.alone:
+        lines.append("            one command at a time, since others trade this symbol")
+    if driver.missed:
+        lines.append(f"            {driver.missed} messages of the venue were lost on the way")
+    return lines
 
 
 async def _book(bus: Bus, symbol: str) -> dict[Side, dict[int, int]]:

@@ -17,7 +17,7 @@ from madang.cli.settings import Settings, load
 from madang.cluster.foreground import become_supervisor
 from madang.cluster.settings import ClusterSettings
 from madang.core.errors import SettingsError
-from madang.exchange.demo.beginning import is_new, write_history_aside
+from madang.exchange.demo.beginning import begin_history, is_new
 from madang.exchange.engine import engine_name
 
 LOOPBACK = "127.0.0.1"
@@ -81,7 +81,7 @@ def plan(config: Path | None, flags: Flags, *, demo: bool) -> Plan:
     if demo:
         lines += demo_lines(settings.state_dir, address)
         if is_new(settings.state_dir):
-            write_history_aside(settings.state_dir, settings.venue)
+            begin_history(settings.state_dir, settings.venue)
     return Plan(compose(settings, demo=demo), tuple(lines), OWNER_ONLY)
 
 

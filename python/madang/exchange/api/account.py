@@ -61,7 +61,7 @@ class AccountMethods:
 
     def _entity(self, position: Position, view: AccountView) -> schemas.Position:
         instrument = self._replica.directory.instruments[position.instrument]
-        return position_entity(position, instrument, view.prices.get(position.instrument, 0))
+        return position_entity(position, instrument, view)
 
 
 def market_value(view: AccountView) -> int:
@@ -92,7 +92,7 @@ def account_entity(view: AccountView) -> schemas.TradeAccount:
         non_marginable_buying_power=buying_power,
         options_buying_power="0",
         equity=equity,
-        last_equity=equity,
+        last_equity=cash_text(view.last_equity),
         portfolio_value=equity,
         long_market_value=cash_text(shares),
         short_market_value="0",
@@ -115,7 +115,9 @@ def account_entity(view: AccountView) -> schemas.TradeAccount:
     )
 
 
-def position_entity(position: Position, instrument: Instrument, price: int) -> schemas.Position:
+def position_entity(
+    position: Position, instrument: Instrument, view: AccountView
+) -> schemas.Position:
     """Return the Position entity; what needs a price is null while there is none."""
     quantity, cost = position.quantity, position.cost_basis
     entity = schemas.Position(
@@ -140,14 +142,14 @@ def position_entity(position: Position, instrument: Instrument, price: int) -> s
         lastday_price=None,
         change_today=None,
     )
+    price = view.prices.get(position.instrument, 0)
     if price:
-        _add_price(entity, position, instrument, price)
+        _add_price(entity, position, price)
+        _add_day(entity, position, price, view)
     return entity
 
 
-def _add_price(
-    entity: schemas.Position, position: Position, instrument: Instrument, price: int
-) -> None:
+def _add_price(entity: schemas.Position, position: Position, price: int) -> None:
     value = position.quantity * price // VALUE_PER_CASH
     gain = value - position.cost_basis
     entity.current_price = price_text(price)
@@ -156,10 +158,16 @@ def _add_price(
     entity.unrealized_plpc = (
         ratio_text(gain, position.cost_basis, RATIO_DECIMALS) if position.cost_basis else "0"
     )
-    reference = instrument.reference_price
-    if reference:
-        change = price - reference
-        entity.lastday_price = price_text(reference)
-        entity.change_today = ratio_text(change, reference, RATIO_DECIMALS)
-        entity.unrealized_intraday_pl = cash_text(position.quantity * change // VALUE_PER_CASH)
-        entity.unrealized_intraday_plpc = entity.change_today
+
+
+def _add_day(entity: schemas.Position, position: Position, price: int, view: AccountView) -> None:
+    """Add what the day did: since the last close, or since shares were bought today."""
+    close = view.closes.get(position.instrument, 0)
+    if close:
+        entity.lastday_price = price_text(close)
+        entity.change_today = ratio_text(price - close, close, RATIO_DECIMALS)
+    basis = view.day_bases.get(position.instrument, 0)
+    if basis:
+        gain = position.quantity * price // VALUE_PER_CASH - basis
+        entity.unrealized_intraday_pl = cash_text(gain)
+        entity.unrealized_intraday_plpc = ratio_text(gain, basis, RATIO_DECIMALS)

@@ -34,11 +34,17 @@ class LedgerUnavailable(ApiError):
 
 
 class AccountView(NamedTuple):
-    """An account with its positions and the price of each instrument, as of one sequence."""
+    """An account with its positions and the price of each instrument, as of one sequence.
+
+    `closes` are prices, `day_bases` and `last_equity` cash units; see `ledger.today`.
+    """
 
     account: Account
     positions: list[Position]
     prices: dict[int, int]
+    last_equity: int
+    closes: dict[int, int]
+    day_bases: dict[int, int]
 
 
 class CurveView(NamedTuple):
@@ -116,7 +122,8 @@ class LedgerClient:
             return None
         assert len(body) >= ACCOUNT_BODY.size
         positions = [parse_position(position, 0) for position in answer["positions"]]
-        return AccountView(parse_account(body, 0), positions, answer["prices"])
+        day = (answer[name] for name in ("last_equity", "closes", "day_bases"))
+        return AccountView(parse_account(body, 0), positions, answer["prices"], *day)
 
     async def events(self, account: int, after: int, limit: int) -> EventsPage:
         """Return the account's ORDER events after event `after`, oldest first."""

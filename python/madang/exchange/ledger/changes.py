@@ -152,6 +152,11 @@ class Changes:
             yield account, sequence, now_ns, event_id, instrument, amount, balance
 
 
+def fill_fields(record: bytes) -> tuple[int, ...]:
+    """Return a fill's fields in the order of FILL_COLUMNS, but for the liquidity."""
+    return _FILL_ROW.unpack_from(record)
+
+
 class RecentEvents:
     """The newest ORDER events, per account and in order."""
 

@@ -38,6 +38,7 @@ from madang.exchange.ledger.tables import (
     progress,
     transfers,
 )
+from madang.exchange.ledger.today import Day, DayBook
 from madang.wire.events import Order
 
 ROWS_AT_ONCE: Final = 10_000
@@ -217,6 +218,12 @@ class History:
     ) -> list[dict[str, Any]]:
         """Return fills and transfers of an account, those of `unwritten` among them."""
         return await read_activities(self._database, wanted, unwritten)
+
+    async def day(
+        self, book: DayBook, account: int, now_ns: int, unwritten: tuple[Changes, ...]
+    ) -> Day:
+        """Return an account's day, rows of `unwritten` among it, and keep it in the book."""
+        return await book.read(self._database, account, now_ns, unwritten)
 
     async def curve(self, query: CurveQuery, unwritten: Iterable[Changes]) -> Curve:
         """Return what an account was worth, rows of `unwritten` among them."""

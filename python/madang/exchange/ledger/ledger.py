@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -24,6 +25,7 @@ from madang.exchange.ledger.changes import CHANGES_MAX, Changes, RecentEvents, c
 from madang.exchange.ledger.equity import Curve, CurveQuery, EquityRecorder
 from madang.exchange.ledger.history import MICROSECOND_NS, History, OrderFilter
 from madang.exchange.ledger.market_changes import MarketRows, MarketTracker
+from madang.exchange.ledger.today import Day, DayBook, Sessions
 from madang.exchange.venue import snapshot as snapshots
 from madang.wire.batch import HEADER as BATCH_HEADER
 from madang.wire.events import (
@@ -75,6 +77,7 @@ class Ledger:
     ) -> None:
         self.flow: Flow | None = None
         self.market = MarketTracker(Days("UTC"))
+        self.days = DayBook(Sessions(Days("UTC"), ()))
         self.replica: Callable[[], Engine] | None = None
         """Who has just applied the batch; without it no worth of accounts is recorded."""
         self._equity = EquityRecorder()
@@ -126,10 +129,11 @@ class Ledger:
                 self._log.error("history has a hole", after=self._written, before=sequence)
         fresh = last > self._written
         changes = self._changes if fresh else None
-        transfers = len(self._changes.transfers)
+        transfers, fills = len(self._changes.transfers), len(self._changes.fills)
         collect(events, changes, self._recent)
         if fresh:
             self.market.collect(events, self._changes.market)
+            self.days.collect(islice(self._changes.fills, fills, None))
         if self.replica is not None:
             self._equity.record(now_ns, self.replica(), changes, transfers)
         if last > self._changes.sequence:
@@ -233,6 +237,14 @@ class Ledger:
     async def curve(self, query: CurveQuery) -> Curve:
         """Return what an account was worth, written or not."""
         return await self._history.curve(query, (self._writing, self._changes))
+
+    async def day(self, engine: Engine, account: int) -> Day:
+        """Return what an account's day is measured by; SQL is read once a day for each."""
+        known = self.days.known(account, engine.now_ns)
+        if known is not None:
+            return known
+        unwritten = (self._writing, self._changes)
+        return await self._history.day(self.days, account, engine.now_ns, unwritten)
 
     async def orders(self, engine: Engine, wanted: OrderFilter, status: str) -> list[Order]:
         """Return the account's orders with `status` open, closed or all.

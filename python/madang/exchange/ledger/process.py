@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -36,15 +36,17 @@ from madang.exchange.ledger.market_queries import MarketQueries, prune_for_ever
 from madang.exchange.ledger.opening import open_history, set_aside
 from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.ledger.store_server import open_store
+from madang.exchange.ledger.today import DayBook, Sessions, closes_of, references_of
 from madang.exchange.operator import Operator, read_directory
 from madang.exchange.venue.follower import Follower, FollowerError
 from madang.exchange.venue.server import COMMITTED, NOTICE
+from madang.exchange.venue.settings import open_hours
 from madang.wire.events import (
     ACCOUNT_BODY,
     RECORD_HEADER_BYTES,
     split_records,
 )
-from madang.wire.records import parse_account
+from madang.wire.records import parse_account, parse_position
 
 ANSWER_TIMEOUT_MS = 5_000
 WAITING_MAX = 10_000
@@ -159,16 +161,26 @@ class QueryServer:
     async def _account(self, query: Query) -> Query:
         engine = self._follower.engine
         number = query["account"]
-        record = engine.account(number)
-        positions = engine.positions(number)
+        if engine.account(number) is None:
+            return {"account": None}
+        day = await self._ledger.day(engine, number)
+        record, positions = engine.account(number), engine.positions(number)
+        assert record is not None
+        held = [
+            positions[at + RECORD_HEADER_BYTES : at + length]
+            for _, at, length in split_records(positions)
+        ]
+        references = references_of(engine) if held else {}
+        closes = closes_of(self._ledger.market.book, references, engine.now_ns)
+        parsed = [parse_position(body, 0) for body in held]
         return {
-            "account": _account_body(record) if record else None,
-            "positions": [
-                positions[at + RECORD_HEADER_BYTES : at + length]
-                for _, at, length in split_records(positions)
-            ],
+            "account": _account_body(record),
+            "positions": held,
             "prices": prices_of(engine),
             "sequence": engine.sequence,
+            "last_equity": day.last_equity,
+            "closes": {one.instrument: closes[one.instrument] for one in parsed},
+            "day_bases": {one.instrument: day.basis(one, closes[one.instrument]) for one in parsed},
         }
 
     async def _events(self, query: Query) -> Query:
@@ -197,11 +209,21 @@ async def _write_for_ever(ledger: Ledger, follower: Follower) -> None:
     while True:
         await ledger.write_due()
         try:
-            await ledger.write(follower.engine)
+            await _whole(ledger.write(follower.engine))
             follower.release(ledger.written)
         except (SQLAlchemyError, OSError) as error:
             logger.exception("write failed, the rows wait", error=str(error))
             await asyncio.sleep(WRITE_RETRY_S)
+
+
+async def _whole(writing: Coroutine[Any, Any, None]) -> None:
+    """Await a write; a cancelled wait ends with it, since half of one would lock the database."""
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _settle_pending(process: Process, bus: Bus) -> None:
@@ -231,7 +253,9 @@ async def main(process: Process) -> None:
     sql = await open_history(process.state_dir, settings.database, committed)
     history = History(sql)
     ledger = Ledger(history, process.state_dir, settings.snapshot_every)
-    ledger.market = MarketTracker(Days(options.timezone))
+    days = Days(options.timezone)
+    ledger.market = MarketTracker(days)
+    ledger.days = DayBook(Sessions(days, open_hours(options.hours)))
     follower = Follower(
         process.name,
         lambda: engines.create(options.engine),

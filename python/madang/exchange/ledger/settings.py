@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from madang.exchange.venue.settings import HoursSettings
+
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[ledger]`: databases are SQLAlchemy URLs, empty for files in the state folder."""
@@ -24,4 +26,6 @@ class LedgerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: str
     timezone: str = "UTC"
     """Where the days of the market begin."""
+    hours: tuple[HoursSettings, ...] = ()
+    """When the market is open; empty: always."""
     ledger: LedgerSettings = LedgerSettings()

@@ -52,6 +52,10 @@ class ReplayAccounts:
     unknown: int
     taker: int
 
+    def numbers(self) -> tuple[int, ...]:
+        """Return all accounts, in the order they were made."""
+        return (*self.buyers, *self.sellers, self.unknown, self.taker)
+
 
 class Client:
     """Makes command records for the replay's accounts, with ids that do not repeat."""
@@ -114,13 +118,14 @@ def drive(engine: Engine, steps: Steps[Answer]) -> Answer:
     try:
         command = next(steps)
         while True:
-            command = steps.send(_apply(engine, command))
+            command = steps.send(apply_one(engine, command))
     except StopIteration as stop:
         answer: Answer = stop.value
         return answer
 
 
-def _apply(engine: Engine, command: bytes) -> Reply:
+def apply_one(engine: Engine, command: bytes) -> Reply:
+    """Have one command done, in a batch of its own."""
     batch = encode_batch(
         command, 1, term=0, sequence=engine.sequence + 1, now_ns=engine.now_ns + 1,
         rules_version=RULES_VERSION,

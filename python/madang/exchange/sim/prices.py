@@ -8,6 +8,7 @@ a float, since it is only a belief; what leaves is an integer in price units.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Protocol
 
@@ -23,6 +24,8 @@ ANCHOR_S = 4 * 86_400.0
 LEARN_S = 900.0
 """How long the traders take to believe what others pay."""
 STEP_S_MAX = 60.0
+WEIGHTS_KEPT = 256
+"""Lengths of steps whose weights are remembered: a run has few."""
 PRICE_FLOOR = 0.2
 """A fair price never falls below this part of where it began."""
 
@@ -74,12 +77,14 @@ class FairPrice:
             left -= STEP_S_MAX
 
     def _step(self, seconds: float) -> None:
-        self._trend = _drawn_back(self._trend, TREND, seconds / TREND_S, self._shock())
-        self._mood = _drawn_back(self._mood, MOOD_SIGMA, seconds / MOOD_S, self._shock())
-        self.busy = _drawn_back(self.busy, BUSY_SIGMA, seconds / BUSY_S, self._shock())
+        shock = self._shock
+        trend_kept, trend_new, mood_kept, mood_new, busy_kept, busy_new, far = _weights(seconds)
+        self._trend = self._trend * trend_kept + trend_new * shock()
+        self._mood = self._mood * mood_kept + mood_new * shock()
+        self.busy = self.busy * busy_kept + busy_new * shock()
         moved = (
             self._trend * seconds
-            + VOLATILITY * math.exp(self._mood) * math.sqrt(seconds) * self._shock()
+            + far * math.exp(self._mood) * shock()
             - math.log(self._value / self._anchor) * seconds / ANCHOR_S
         )
         self._value = max(self._anchor * PRICE_FLOOR, self._value * math.exp(moved))
@@ -94,10 +99,14 @@ class FairPrice:
         self._value += (price - self._value) * min(1.0, seconds / LEARN_S)
 
 
-def _drawn_back(value: float, sigma: float, part: float, shock: float) -> float:
-    """Return the next value of a walk around 0 that keeps the deviation `sigma`."""
-    kept = math.exp(-part)
-    return value * kept + sigma * math.sqrt(1.0 - kept * kept) * shock
+@functools.lru_cache(maxsize=WEIGHTS_KEPT)
+def _weights(seconds: float) -> tuple[float, ...]:
+    """Return what a step of so many seconds keeps and adds, of walks that keep their deviation."""
+    found: list[float] = []
+    for sigma, span_s in ((TREND, TREND_S), (MOOD_SIGMA, MOOD_S), (BUSY_SIGMA, BUSY_S)):
+        kept = math.exp(-seconds / span_s)
+        found += (kept, sigma * math.sqrt(1.0 - kept * kept))
+    return (*found, VOLATILITY * math.sqrt(seconds))
 
 
 def hour_activity(hour: float) -> float:

@@ -116,15 +116,20 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def open_hours(self) -> tuple[OpenHours, ...]:
         """Return the trading hours by weekday; raises SettingsError."""
-        found = []
-        for hours in self.hours:
-            if not hours.days or not set(hours.days) <= set(_DAYS):
-                raise SettingsError("venue", "hours.days", "some of " + ", ".join(_DAYS))
-            if not hours.open < hours.close or hours.open.tzinfo or hours.close.tzinfo:
-                raise SettingsError("venue", "hours", "open before close, without a zone")
-            weekdays = frozenset(_DAYS.index(day) for day in hours.days)
-            found.append(OpenHours(weekdays, hours.open, hours.close))
-        return tuple(found)
+        return open_hours(self.hours)
+
+
+def open_hours(settings: tuple[HoursSettings, ...]) -> tuple[OpenHours, ...]:
+    """Return trading hours by weekday; raises SettingsError."""
+    found = []
+    for hours in settings:
+        if not hours.days or not set(hours.days) <= set(_DAYS):
+            raise SettingsError("venue", "hours.days", "some of " + ", ".join(_DAYS))
+        if not hours.open < hours.close or hours.open.tzinfo or hours.close.tzinfo:
+            raise SettingsError("venue", "hours", "open before close, without a zone")
+        weekdays = frozenset(_DAYS.index(day) for day in hours.days)
+        found.append(OpenHours(weekdays, hours.open, hours.close))
+    return tuple(found)
 
 
 def decimal_units(text: str, scale: int, least: int, most: int, key: str) -> int:
