@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from madang.cluster.checks import check
 from madang.cluster.entries import decode
+from madang.cluster.escaped import LIFE
 from madang.cluster.settings import ClusterSettings
 from madang.cluster.supervisor import Addresses, run_supervisor
 from madang.core.errors import MadangError
@@ -35,6 +36,7 @@ def become_supervisor(settings: ClusterSettings, banner: str) -> NoReturn:
         json.dump({"settings": asdict(settings), "banner": banner}, file, default=str)
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ.pop(LIFE, None)  # started by a child of another cluster, we are no part of it
     arguments = [sys.executable, "-m", "madang.cluster.foreground", str(descriptor)]
     os.execv(sys.executable, arguments)
 
