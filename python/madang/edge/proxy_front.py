@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from madang.edge.state import ServerState
-from madang.wire.proxy_protocol import ProxyHeaderError, ProxyReader
+from madang.wire.proxy_protocol import ProxyHeaderError, parse_proxy_header
 
 
 class ProxiedTransport:
@@ -40,7 +40,7 @@ class ProxyFront(asyncio.Protocol):
         self.deadline_s = state.now_s + state.settings.header_timeout_ms / 1000
         self._state = state
         self._make = make
-        self._reader = ProxyReader()
+        self._received = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,7 +62,8 @@ class ProxyFront(asyncio.Protocol):
         if self._transport.is_closing():
             return
         try:
-            header = self._reader.feed(data)
+            self._received += data
+            header = parse_proxy_header(self._received)
         except ProxyHeaderError:
             self._end("refused_proxy_header")
             return
@@ -71,12 +72,13 @@ class ProxyFront(asyncio.Protocol):
         self._state.protocols.discard(self)
         successor = self._make()
         transport: Any = self._transport
-        if header.address:
-            transport = ProxiedTransport(self._transport, (header.address, header.port))
+        if header.source is not None:
+            transport = ProxiedTransport(self._transport, header.source)
         self._transport.set_protocol(successor)
         successor.connection_made(transport)
-        if header.rest and not self._transport.is_closing():
-            successor.data_received(header.rest)
+        rest = self._received[header.size :]
+        if rest and not self._transport.is_closing():
+            successor.data_received(rest)
 
     def on_deadline(self, now_s: float) -> None:
         """End a connection whose header does not come."""

@@ -1,112 +1,95 @@
 """The PROXY protocol: a balancer says first who the client is. Versions 1 (text) and 2 (binary).
 
-Source: HAProxy's `proxy-protocol.txt`, sections 2.1 and 2.2. Sans-IO: bytes in, one header out, and
-what follows it belongs to the protocol behind. Whoever may connect can claim any address, so a
-header is believed only from a known balancer; that is for the caller to check.
+Source: HAProxy's `proxy-protocol.txt`, sections 2.1 and 2.2. Sans-IO: bytes until a header or a
+refusal comes out. Whoever may connect can claim any address, so a header is believed only from a
+known balancer; that is for the caller to check.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from madang.core.errors import MadangError
 
-SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-TEXT_START: Final = b"PROXY "
-TEXT_BYTES_MAX: Final = 107
-BINARY_BYTES_MAX: Final = 2_048
-"""Addresses and extension fields of a binary header; the protocol itself would allow 65,535."""
+V1_BYTES_MAX: Final = 107
+V2_BYTES_MAX: Final = 16 + 4_096
+_V1_PREFIX: Final = b"PROXY "
+_V2_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+_FAMILIES: Final = {0x11: (4, "!4s4sHH", 12), 0x21: (6, "!16s16sHH", 36)}
 
-_PREFIX: Final = struct.Struct(">12sBBH")
-_TCP4: Final = struct.Struct(">4s4sHH")
-_TCP6: Final = struct.Struct(">16s16sHH")
-_LOCAL, _PROXY = 0x20, 0x21
-_FAMILY_TCP4, _FAMILY_TCP6 = 0x11, 0x21
-_TEXT_FIELDS: Final = 6
-_PORT_MAX: Final = 65_535
+Address = tuple[str, int]
 
 
 class ProxyHeaderError(MadangError):
-    """The connection did not begin with a PROXY header."""
+    """The connection does not begin with a PROXY header."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyHeader:
-    """Who the client is; `address` is "" where the balancer speaks for itself (a health check)."""
+class ProxyHeader(NamedTuple):
+    """Source and destination as the proxy saw them; None where it says LOCAL or UNKNOWN."""
 
-    address: str
-    port: int
-    rest: bytes
-
-
-class ProxyReader:
-    """Reads the header from the first bytes of one connection."""
-
-    def __init__(self) -> None:
-        self._received = b""
-
-    def feed(self, data: bytes) -> ProxyHeader | None:
-        """Take bytes; return the header once it is whole. Raises ProxyHeaderError."""
-        received = self._received = self._received + data
-        if received.startswith(SIGNATURE):
-            return _binary(received)
-        if received.startswith(TEXT_START):
-            return _text(received)
-        if SIGNATURE.startswith(received) or TEXT_START.startswith(received):
-            return None
-        raise ProxyHeaderError("expected a PROXY header before anything else")
+    source: Address | None
+    destination: Address | None
+    size: int
 
 
-def _text(received: bytes) -> ProxyHeader | None:
-    end = received.find(b"\r\n", 0, TEXT_BYTES_MAX)
+def parse_proxy_header(data: bytes) -> ProxyHeader | None:
+    """Return the header that `data` begins with, None where bytes are missing.
+
+    Raises ProxyHeaderError.
+    """
+    if data[:12] == _V2_SIGNATURE[: len(data[:12])]:
+        return _parse_v2(data)
+    if data[:6] == _V1_PREFIX[: len(data[:6])]:
+        return _parse_v1(data)
+    raise ProxyHeaderError("a PROXY header is expected here")
+
+
+def _parse_v1(data: bytes) -> ProxyHeader | None:
+    end = data.find(b"\r\n", 0, V1_BYTES_MAX)
     if end < 0:
-        if len(received) >= TEXT_BYTES_MAX:
-            raise ProxyHeaderError(f"a PROXY line is longer than {TEXT_BYTES_MAX} bytes")
+        if len(data) >= V1_BYTES_MAX:
+            raise ProxyHeaderError("the PROXY header has no end")
         return None
-    line, rest = received[:end], received[end + 2 :]
-    fields = line.decode("ascii", "replace").split(" ")
-    if fields[1] == "UNKNOWN":
-        return ProxyHeader("", 0, rest)
-    if len(fields) != _TEXT_FIELDS or fields[1] not in {"TCP4", "TCP6"}:
-        raise ProxyHeaderError("expected PROXY TCP4|TCP6|UNKNOWN with addresses and ports")
-    return ProxyHeader(_address(fields[2], fields[1]), _port(fields[4]), rest)
-
-
-def _binary(received: bytes) -> ProxyHeader | None:
-    if len(received) < _PREFIX.size:
-        return None
-    _, command, family, length = _PREFIX.unpack_from(received)
-    if command not in (_LOCAL, _PROXY):
-        raise ProxyHeaderError("expected version 2 with LOCAL or PROXY")
-    if length > BINARY_BYTES_MAX:
-        raise ProxyHeaderError(f"a PROXY header is longer than {BINARY_BYTES_MAX} bytes")
-    if len(received) < _PREFIX.size + length:
-        return None
-    body = received[_PREFIX.size : _PREFIX.size + length]
-    rest = received[_PREFIX.size + length :]
-    known = {_FAMILY_TCP4: _TCP4, _FAMILY_TCP6: _TCP6}.get(family)
-    if command == _LOCAL or known is None:
-        return ProxyHeader("", 0, rest)
-    if length < known.size:
-        raise ProxyHeaderError("a PROXY header is too short for its addresses")
-    source, _, port, _ = known.unpack_from(body)
-    return ProxyHeader(str(ipaddress.ip_address(source)), port, rest)
-
-
-def _address(text: str, family: str) -> str:
+    words = data[:end].decode("latin-1").split(" ")
+    if words[1] == "UNKNOWN":
+        return ProxyHeader(None, None, end + 2)
+    if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
+        raise ProxyHeaderError("the PROXY header is malformed")
+    version = int(words[1][3])
     try:
-        address = ipaddress.ip_address(text)
-    except ValueError as error:
-        raise ProxyHeaderError("a PROXY line names no address") from error
-    if address.version != int(family[-1]):
-        raise ProxyHeaderError(f"a PROXY line says {family} and names another family")
-    return str(address)
+        source = _address(words[2], words[4], version)
+        destination = _address(words[3], words[5], version)
+    except ValueError:
+        raise ProxyHeaderError("the PROXY header has no valid addresses") from None
+    return ProxyHeader(source, destination, end + 2)
 
 
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > _PORT_MAX:
-        raise ProxyHeaderError("a PROXY line names no port")
-    return int(text)
+def _address(host: str, port: str, version: int) -> Address:
+    address = ipaddress.ip_address(host)
+    if address.version != version or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+        raise ValueError(host)
+    return str(address), int(port)
+
+
+def _parse_v2(data: bytes) -> ProxyHeader | None:
+    if len(data) < 16:
+        return None
+    kind, family, size = struct.unpack_from("!BBH", data, 12)
+    if kind not in (0x20, 0x21) or 16 + size > V2_BYTES_MAX:
+        raise ProxyHeaderError("the PROXY header is malformed")
+    if len(data) < 16 + size:
+        return None
+    layout = _FAMILIES.get(family)
+    if kind == 0x20 or layout is None:
+        return ProxyHeader(None, None, 16 + size)
+    _, form, wanted = layout
+    if size < wanted:
+        raise ProxyHeaderError("the PROXY header is malformed")
+    source, destination, source_port, destination_port = struct.unpack_from(form, data, 16)
+    return ProxyHeader(
+        (str(ipaddress.ip_address(source)), source_port),
+        (str(ipaddress.ip_address(destination)), destination_port),
+        16 + size,
+    )

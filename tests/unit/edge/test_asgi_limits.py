@@ -16,8 +16,8 @@ import structlog
 from madang.core import log
 from madang.core.errors import SettingsError
 from madang.edge.asgi.loading import Receive, Scope, Send, load
-from madang.edge.asgi.proxy_header import ProxyHeaderError, parse_proxy_header
 from madang.edge.asgi.settings import AsgiSettings
+from madang.wire.proxy_protocol import ProxyHeaderError, parse_proxy_header
 from tests.support.asgi import run, serving, until
 from tests.unit.edge.test_asgi_http import GET, describe, read, say
 

@@ -17,10 +17,10 @@ import httptools
 from madang.edge.asgi.http_call import ClientGone, HttpCall
 from madang.edge.asgi.http_reader import NEVER, PIECE_BYTES, HttpReader
 from madang.edge.asgi.hub_upgrade import give_to_hub
-from madang.edge.asgi.proxy_header import ProxyHeaderError, parse_proxy_header
 from madang.edge.asgi.response_head import HEAD, HTTP_10, UNTIL_CLOSE, plain_answer
 from madang.edge.asgi.state import AsgiState
 from madang.edge.asgi.websocket_protocol import WebSocketProtocol
+from madang.wire.proxy_protocol import ProxyHeaderError, parse_proxy_header
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
