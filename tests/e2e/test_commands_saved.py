@@ -94,7 +94,7 @@ def test_the_units_are_what_systemd_accepts(shell: Terminal) -> None:
     assert shell.good("service", "--json").json["units"]["madang-web.socket"] == socket_unit
     assert "removed" in shell.good("service", "--remove", "--folder", "units").out
     assert list(folder.iterdir()) == []
-    for words in (("--name", "../x"), ("--user", "nobody-of-that-name")):
+    for words in (("--name", "../x"), ("--user", "nobody-of-that-name"), ("--user", "nobody")):
         done = shell.run("service", *words)
         assert (done.code, bool(done.err)) == (1, True), done
 

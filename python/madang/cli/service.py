@@ -34,7 +34,7 @@ class ServiceError(MadangError):
 def service(
     name: Annotated[str, typer.Option("--name", help="Of the unit.")] = "madang",
     user: Annotated[
-        str | None, typer.Option("--user", help="Who it runs as; else who is asking.")
+        str | None, typer.Option("--user", help="Who it runs as; else whose the state is.")
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Write the units and enable them.")
@@ -48,7 +48,7 @@ def service(
 ) -> None:
     """Make what was saved a systemd service that starts with the machine.
 
-    Examples: madang service, sudo madang service --install --user www-data
+    Examples: madang service, sudo madang service --install
     """
     state_dir = own_state_dir(state)
 
@@ -90,20 +90,35 @@ def unit_folder() -> Path:
 def plan(name: str, state_dir: Path, user: str | None) -> ServicePlan:
     """Return what the units are made of. Raises ServiceError, NothingSaved."""
     applications = read_saved(state_dir)
-    if user is not None:
-        if os.geteuid() != 0:
-            raise ServiceError("--user is for root: a service of your own runs as you")
-        try:
-            pwd.getpwnam(user)
-        except KeyError as error:
-            raise ServiceError(f"there is no user {user!r}") from error
-    owner = user or (pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else "")
+    owner = _owner(state_dir, user)
     script = Path(sys.executable).with_name("madang")
     begin = [str(script)] if script.exists() else [sys.executable, "-m", "madang.cli.main"]
-    command = [*begin, "resurrect", "--foreground", "--state", str(state_dir)]
+    place = ["--state", str(state_dir)]
+    command = [*begin, "resurrect", "--foreground", *place]
+    reload = [*begin, "reload", "all", *place]
     path = os.environ.get("PYTHONPATH")
     environment = {"PYTHONPATH": path} if path else {}
-    return ServicePlan(name, command, state_dir, applications, owner, environment)
+    return ServicePlan(name, command, reload, state_dir, applications, owner, environment)
+
+
+def _owner(state_dir: Path, user: str | None) -> str:
+    """Return who the service runs as, "" for a user's own. Raises ServiceError.
+
+    That must be who the state folder belongs to, or it could not write there.
+    """
+    if os.geteuid() != 0:
+        if user is not None:
+            raise ServiceError("--user is for root: a service of your own runs as you")
+        return ""
+    has = state_dir.stat().st_uid
+    try:
+        wanted = pwd.getpwnam(user) if user is not None else pwd.getpwuid(has)
+    except KeyError as error:
+        raise ServiceError(f"there is no user {user or has!r}") from error
+    if wanted.pw_uid != has:
+        text = f"{state_dir} is not {user}'s: `chown -R {user} {state_dir}` first"
+        raise ServiceError(text)
+    return wanted.pw_name
 
 
 def write_units(folder: Path, files: dict[str, str], *, enable: bool) -> list[str]:

@@ -273,19 +273,24 @@ def _start_all(config: Path | None, given: Mapping[str, Any], *, demo: bool) -> 
         text = "expected what to start, or a madang.toml here; `madang start --help` has examples"
         raise typer.BadParameter(text, param_hint="TARGET")
     plan = up.plan(config, _flags(given), demo=demo)
-    entries: list[Entry | str] = [encode_application(a) for a in plan.settings.applications]
+    # Paths in the settings are meant from here, wherever the supervisor may be.
+    here = os.getcwd()
+    entries: list[Entry | str] = [
+        encode_application(replace(a, directory=a.directory or here))
+        for a in plan.settings.applications
+    ]
     state_dir = plan.settings.state_dir
     if daemon.is_running(state_dir):
         path = runtime_dir(state_dir) / CONTROL
         answer = ask(path, "ls")
         there = {a["name"]: a["ready"] for a in answer["applications"]}
         entries = [e for e in entries if isinstance(e, dict) and not there.get(str(e["name"]))]
-        if not entries:
+        if not entries and not given["as_json"]:
             print_line("everything runs already: `madang reload all` brings new code")
             return EXIT_OK
-    code = start_entries(
-        state_dir, entries, as_json=given["as_json"], wait=not given["no_wait"], umask=plan.umask
-    )
+    # The writer of the demo's past is our child: it must have ended before we do.
+    wait = demo or not given["no_wait"]
+    code = start_entries(state_dir, entries, as_json=given["as_json"], wait=wait, umask=plan.umask)
     if code == EXIT_OK and not given["as_json"] and plan.lines:
         print_line(render("\n".join(plan.lines), _ports(state_dir)))
     return code

@@ -29,6 +29,7 @@ class ServicePlan:
 
     name: str
     command: Sequence[str]
+    reload: Sequence[str]
     directory: Path
     applications: Sequence[ApplicationSettings]
     user: str = ""
@@ -67,6 +68,7 @@ def _service(plan: ServicePlan, sockets: list[str]) -> str:
             for k, v in (plan.environment or {}).items()
         ),
         f"ExecStart={' '.join(quoted(word) for word in plan.command)}",
+        f"ExecReload={' '.join(quoted(word) for word in plan.reload)}",
         "KillMode=mixed",
         "Restart=on-failure",
         "RestartSec=1",

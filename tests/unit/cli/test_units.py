@@ -13,7 +13,10 @@ WEB = ApplicationSettings("web", "app:app", 2, (PORT,), kind=Kind.ASGI)
 
 
 def plan(*applications: ApplicationSettings, user: str = "") -> ServicePlan:
-    return ServicePlan("shop", ["/a b/madang", "resurrect"], Path("/x%y"), applications, user)
+    begin = "/a b/madang"
+    return ServicePlan(
+        "shop", [begin, "resurrect"], [begin, "reload"], Path("/x%y"), applications, user
+    )
 
 
 def test_each_port_has_a_socket_for_every_instance_that_there_may_be() -> None:
@@ -37,6 +40,7 @@ def test_ports_that_a_program_binds_or_the_kernel_chooses_have_none() -> None:
 def test_the_service_waits_as_long_as_a_stop_may_take_and_quotes_what_it_must() -> None:
     text = units(plan(WEB, user="www-data"))["shop.service"]
     assert 'ExecStart="/a b/madang" resurrect\n' in text
+    assert 'ExecReload="/a b/madang" reload\n' in text
     assert "WorkingDirectory=/x%%y\n" in text
     assert "TimeoutStopSec=25\n" in text
     assert "User=www-data\n" in text
