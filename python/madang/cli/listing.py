@@ -40,7 +40,16 @@ def table(answer: Mapping[str, Any]) -> str:
         if operation["state"] == "running":
             step = operation["steps"][-1]["text"] if operation["steps"] else "begins"
             text.append(f"under way: {operation['kind']} {operation['name']}: {step}")
+    text += _lost(answer["log"])
     return "\n".join(text)
+
+
+def _lost(log: Mapping[str, Any]) -> list[str]:
+    """Return what to say of output that could not be written."""
+    if not log["dropped_lines"]:
+        return []
+    why = f": {log['problem']}" if log["problem"] else ", it is being written again"
+    return [f"log: {log['dropped_lines']} lines of output were dropped{why}"]
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
