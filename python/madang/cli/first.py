@@ -21,6 +21,7 @@ TEMPLATE = """\
 [cluster]
 state_dir = ".madang"
 workers = "max"
+# metrics_port = 9100         # /metrics on loopback too; metrics_host for elsewhere
 
 [edge]
 host = "127.0.0.1"
