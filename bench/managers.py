@@ -247,13 +247,15 @@ class Pm2:
 class Uvicorn:
     """uvicorn's own supervisor."""
 
+    application = HELLO
+
     def __init__(self, folder: Path) -> None:
         packages = python_package("uvicorn", UVICORN)
         self.port = free_port()
         output = (folder / "uvicorn.txt").open("wb")
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "uvicorn", HELLO, "--workers", str(WORKERS)),
+                *(sys.executable, "-m", "uvicorn", self.application, "--workers", str(WORKERS)),
                 *("--port", str(self.port), "--no-access-log", "--log-level", "warning"),
             ],
             cwd=ROOT,
@@ -267,7 +269,7 @@ class Uvicorn:
     def workers(self) -> set[int]:
         """Return the processes that it spawned to serve."""
         children = psutil.Process(self._process.pid).children()
-        return {c.pid for c in children if "spawn_main" in " ".join(c.cmdline())}
+        return {child.pid for child in children if _serves(child)}
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Look at the processes: it does not say when one is ready."""
@@ -294,3 +296,11 @@ class Uvicorn:
                 child.kill()
             self._process.kill()
             self._process.wait()
+
+
+def _serves(child: psutil.Process) -> bool:
+    """Tell a worker of uvicorn from its other processes, and from one that has just ended."""
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.Error:
+        return False

@@ -11,7 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from madang.bus import Bus, MemoryHub
 from madang.bus.lanes import Lanes
-from madang.edge import Application
+from madang.edge import Application, Server
+from madang.edge.handover.mobile import Mover
 from madang.edge.hub_front import hub_routes
 from madang.hub import Hub, HubSession
 from tests.support.edge import LIMIT_S, serving
@@ -20,13 +21,26 @@ from tests.support.edge import LIMIT_S, serving
 class Worker:
     """One worker: its bus, its hub, and a port."""
 
-    def __init__(self, bus: Bus, session: HubSession, port: int) -> None:
+    def __init__(self, bus: Bus, session: HubSession, server: Server, port: int) -> None:
         self.bus = bus
         self.session = session
+        self.server = server
         self.port = port
 
     def client(self, path: str = "/ws", **options: Any) -> connect:  # noqa: ANN401
         return connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+
+    def mover(self) -> Mover:
+        """Return how its connections move."""
+        return Mover(
+            name=self.session.name,
+            mobiles=self.server.mobiles,
+            thaws=self.server.thaws,
+            channels=self.session.give,
+            warm=self.session.warm,
+            settle=self.session.settle,
+            ended=self.session.moving_ended,
+        )
 
     def kill(self) -> None:
         """End as a kill would, as far as others can tell."""
@@ -42,7 +56,7 @@ async def worker(place: MemoryHub, name: str) -> AsyncIterator[Worker]:
     try:
         routes = hub_routes(session)
         async with serving(Application((), routes), hub=session.hub) as running:
-            yield Worker(bus, session, running.port)
+            yield Worker(bus, session, running.server, running.port)
     finally:
         session.close()
         await bus.close()

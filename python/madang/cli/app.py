@@ -21,6 +21,7 @@ from madang.cluster.settings import (
     LogSettings,
     PortSettings,
 )
+from madang.edge.exporter import exporter
 from madang.exchange.demo.people import SYMBOLS, load_or_invent
 from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
 from madang.wire.codes import PRICE_SCALE
@@ -64,6 +65,9 @@ def _market(settings: Settings, *, demo: bool) -> list[ApplicationSettings]:
         _workers(settings),
     ]
     applications += _agent(settings)
+    if settings.cluster.metrics_port:
+        section = settings.cluster
+        applications.append(exporter(section.metrics_port, section.metrics_host, PRELOAD))
     if demo:
         applications.append(_traders(settings))
     return applications

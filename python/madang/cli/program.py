@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import cluster_commands, describe, log_commands, monit, saved, service, start
+from madang.cli import (
+    cluster_commands,
+    describe,
+    log_commands,
+    monit,
+    saved,
+    service,
+    start,
+    upgrade_command,
+)
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
@@ -19,7 +28,7 @@ NAME = "madang"
 QUICK_COMMANDS = (
     "start", "stop", "restart", "reload", "scale", "delete", "ls", "logs", "flush", "signal",
     "send", "env", "reset", "describe", "monit", "save", "resurrect",
-    "service",
+    "service", "upgrade",
 )  # fmt: skip
 """These know the control socket or the logs alone: the market is not imported for them."""
 
@@ -46,6 +55,7 @@ app.command()(cluster_commands.signal)
 app.command()(cluster_commands.send)
 app.command()(cluster_commands.env)
 app.command()(cluster_commands.reset)
+app.command()(upgrade_command.upgrade)
 app.command()(saved.save)
 app.command()(saved.resurrect)
 app.command()(service.service)

@@ -34,10 +34,15 @@ WORKERS_MAX = 256
 
 
 class ClusterSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[cluster]`: where state lives and how many workers run ("max": one per core)."""
+    """`[cluster]`: where state lives and how many workers run ("max": one per core).
+
+    `metrics_port` serves `/metrics` on `metrics_host` too, 0 for nowhere.
+    """
 
     state_dir: str = ".madang"
     workers: int | str = "max"
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    metrics_host: str = "127.0.0.1"
 
     def worker_count(self) -> int:
         """Return the number of workers."""

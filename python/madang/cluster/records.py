@@ -35,9 +35,13 @@ OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 class FolderLock:
     """Exclusive hold of `folder` by this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, descriptor: int | None = None) -> None:
+        """Take the folder; with `descriptor`, an open lock of this process, go on holding it."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = folder / LOCK_NAME
+        if descriptor is not None:
+            self._descriptor = descriptor
+            return
         while True:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -61,6 +65,10 @@ class FolderLock:
         except FileNotFoundError:
             return False
 
+    def fileno(self) -> int:
+        """Return the descriptor that holds the folder."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give the folder back and remove the file."""
         self._path.unlink(missing_ok=True)
@@ -68,17 +76,20 @@ class FolderLock:
 
 
 @contextmanager
-def held_runtime_folder(folder: Path, state_dir: Path) -> Iterator[None]:
+def held_runtime_folder(
+    folder: Path, state_dir: Path, descriptor: int | None = None
+) -> Iterator[FolderLock | None]:
     """Hold the runtime folder of a state folder that is held already, and clear it away at the end.
 
+    Yields its lock, None where both folders are one; `descriptor` is such a lock that is open.
     Raises FolderTaken, and SettingsError where somebody else could write into it.
     """
     outside = not folder.resolve().is_relative_to(state_dir.resolve())
     if outside:
         _claim(folder)
-    lock = None if folder.resolve() == state_dir.resolve() else FolderLock(folder)
+    lock = None if folder.resolve() == state_dir.resolve() else FolderLock(folder, descriptor)
     try:
-        yield
+        yield lock
     finally:
         if lock is not None:
             lock.release()

@@ -68,8 +68,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection or refuse it with 503."""
         self._transport = transport  # type: ignore[assignment]
-        name = transport.get_extra_info("peername")
-        self._address = str(name[0]) if isinstance(name, tuple) else "local"
+        self._address = self.peer_name(transport)
         state = self._state
         self._admitted = state.admit(self._address)
         state.protocols.add(self)
@@ -77,6 +76,11 @@ class HttpProtocol(asyncio.Protocol):
             self._set_phase(Phase.NEW)
         else:
             self._refuse(ApiError(503, "too many connections, try again"))
+
+    def peer_name(self, transport: asyncio.BaseTransport) -> str:
+        """Return whose connection it is."""
+        name = transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else "local"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; a handler that waits goes on, its answer is dropped."""
@@ -315,7 +319,7 @@ class HttpProtocol(asyncio.Protocol):
         except (ValueError, AttributeError, TypeError) as error:
             response = state.dispatcher.failed(request, error)
             head = encode_head(response, state.date, request.id, close)
-        state.responses[response.status] += 1
+        state.answered(response.status)
         body = response.body
         if request.method == "HEAD" or response.status in (204, 304):
             self._transport.write(head)
@@ -341,7 +345,7 @@ class HttpProtocol(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - outermost frame of a request
             self._respond(request, state.dispatcher.failed(request, error), keep_alive=False)
             return True
-        state.responses[101] += 1
+        state.answered(101)
         state.protocols.discard(self)
         self._ended = True
         self._admitted = False  # the successor counts the connection out
@@ -357,7 +361,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer outside of a request, then let the peer finish."""
         state = self._state
         response = error_response(error)
-        state.responses[error.status] += 1
+        state.answered(error.status)
         head = encode_head(response, state.date, state.next_request_id(), close=True)
         transport = self._transport
         transport.write(head + response.body)

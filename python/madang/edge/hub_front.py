@@ -8,22 +8,24 @@ a page of another site connects only where the endpoint says so, with or without
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from madang import bus, hub
+from madang.bus import Bus
 from madang.bus.application import Member
 from madang.core.errors import MadangError
 from madang.edge.errors import ApiError
 from madang.edge.request import Headers, Request, Role
-from madang.edge.route import Application, WebSocketRoute
+from madang.edge.route import Application, Metric, WebSocketRoute
 from madang.edge.server import Server
 from madang.edge.settings import EdgeSettings
+from madang.edge.system import edge_metrics
 from madang.edge.websocket_protocol import open_websocket
 from madang.hub import Connection, Session
 from madang.hub.application import HubSession, endpoints
-from madang.hub.endpoint import Endpoint
+from madang.hub.endpoint import ClientSession, Endpoint
 
 ANY_ORIGIN = "*"
 
@@ -44,7 +46,10 @@ def _route(session: HubSession, endpoint: Endpoint) -> WebSocketRoute:
         request.query()  # 400 where it cannot be read
         return session.connect(endpoint, connection, request)
 
-    return WebSocketRoute(endpoint.path, Role.PUBLIC, open_session)
+    async def thaw(connection: Connection, frozen: bytes) -> ClientSession:
+        return await session.thaw(endpoint, connection, frozen)
+
+    return WebSocketRoute(endpoint.path, Role.PUBLIC, open_session, thaw=thaw)
 
 
 def _check_origin(request: Request, endpoint: Endpoint) -> None:
@@ -59,16 +64,18 @@ def _check_origin(request: Request, endpoint: Endpoint) -> None:
 class HubFront:
     """Takes the connections of a hub's endpoints over from a server of another kind."""
 
-    def __init__(self, session: HubSession, settings: EdgeSettings | None = None) -> None:
+    def __init__(self, session: HubSession, bus: Bus, settings: EdgeSettings | None = None) -> None:
+        self.bus = bus
         self._paths = frozenset(endpoint.path for endpoint in endpoints())
         routes = hub_routes(session)
         self._routes = {route.path: route for route in routes}
         settings = settings or EdgeSettings(allowed_origins=allowed_origins())
-        self._server = Server(Application((), routes), settings, session.hub)
+        self.session = session
+        self.server = Server(Application((), routes), settings, session.hub)
 
     async def start(self) -> None:
         """Begin to watch deadlines."""
-        await self._server.start(())
+        await self.server.start(())
 
     def serves(self, path: str) -> bool:
         """Tell whether a path is an endpoint."""
@@ -77,7 +84,15 @@ class HubFront:
     @property
     def websockets(self) -> int:
         """How many clients are connected."""
-        return self._server.state.websockets
+        return self.server.state.websockets
+
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics of the hub and of who listens to it."""
+        return edge_metrics(self.server.state)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Return counts since the start and present sizes of the hub."""
+        return self.server.hub.statistics()
 
     def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> ApiError | None:
         """Take a connection that asked for a WebSocket; return the refusal where there is one.
@@ -85,7 +100,7 @@ class HubFront:
         `rest` came behind the request. The transport has a new protocol afterwards; a refusal is
         the caller's to write.
         """
-        state = self._server.state
+        state = self.server.state
         if state.draining or not state.admit(request.peer):
             return ApiError(503, "no more connections are taken")
         try:
@@ -102,18 +117,18 @@ class HubFront:
 
     async def drain(self, timeout_ms: int) -> bool:
         """Send clients elsewhere at a set pace; tell whether all went in time."""
-        return await self._server.drain(timeout_ms)
+        return await self.server.drain(timeout_ms)
 
     async def close(self) -> None:
         """Cut every connection."""
-        await self._server.close()
+        await self.server.close()
 
 
 @asynccontextmanager
 async def talking(process: Member) -> AsyncIterator[HubFront]:
     """Join the bus and serve the hub's endpoints, for as long as an application runs."""
-    async with bus.session(process), hub.session() as session:
-        front = HubFront(session)
+    async with bus.session(process) as opened, hub.session() as session:
+        front = HubFront(session, opened)
         await front.start()
         try:
             yield front

@@ -10,7 +10,7 @@ from madang.cluster.node import NodeState
 from madang.edge.pages import Pages
 from madang.edge.request import Principal, Request, Role
 from madang.edge.response import Response
-from madang.hub import Connection, Session
+from madang.hub import Connection, MobileSession, Session
 
 Handler = Callable[[Request], Response | Awaitable[Response]]
 
@@ -49,7 +49,8 @@ class WebSocketRoute:
     """One WebSocket path; PUBLIC means that the session authenticates inside.
 
     `open` may raise ApiError, which is answered in place of the upgrade. `messages_per_s_max` is
-    how many messages a second a client may send here, None for the edge's own limit.
+    how many messages a second a client may send here, None for the edge's own limit. `thaw` goes on
+    with a session of another process; without it clients of this path do not move at a reload.
     """
 
     path: str
@@ -57,6 +58,7 @@ class WebSocketRoute:
     open: Callable[[Request, Connection], Session]
     subprotocols: tuple[str, ...] = ()
     messages_per_s_max: int | None = None
+    thaw: Callable[[Connection, bytes], Awaitable[MobileSession]] | None = None
 
 
 class Authenticator(Protocol):
@@ -68,12 +70,16 @@ class Authenticator(Protocol):
 
 
 class Metric(NamedTuple):
-    """One family of the metrics page; samples are (labels, value)."""
+    """One family of the metrics page; samples are (labels, value).
+
+    `shared`: every process of the machine knows the same, so that it is not summed.
+    """
 
     name: str
     kind: str
     help: str
     samples: tuple[tuple[Mapping[str, str], float], ...]
+    shared: bool = False
 
 
 def always_ready() -> bool:
@@ -98,5 +104,7 @@ class Application:
     version: str = "0"
     description: str = ""
     metrics: Callable[[], Iterable[Metric]] | None = None
+    gather: Callable[[], Awaitable[bytes]] | None = None
+    """Makes the metrics page of the whole machine, in place of this worker's."""
     ready: Callable[[], bool] = always_ready
     node: Callable[[], NodeState] = always_wanted

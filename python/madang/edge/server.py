@@ -8,8 +8,14 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from madang.cluster.scoreboard import Scores
+from madang.core.errors import MadangError
+from madang.edge import http_moving, websocket_protocol
 from madang.edge.dispatch import Dispatcher
-from madang.edge.http_protocol import HttpProtocol
+from madang.edge.handover.mobile import Mobile, Thaw
+from madang.edge.http_moving import FrozenHttp, MobileHttpProtocol
 from madang.edge.proxy_front import ProxyFront
 from madang.edge.response import http_date
 from madang.edge.route import Application
@@ -17,15 +23,24 @@ from madang.edge.settings import EdgeSettings
 from madang.edge.state import ServerState
 from madang.edge.system import system_routes
 from madang.edge.tls import Certificate
+from madang.edge.websocket_protocol import WebSocketProtocol
 from madang.hub import Hub
 
 BACKLOG = 1_024
+SHOW_S = 1.0
+"""How often counts that nobody needs at once are written to the scoreboard."""
 
 
 class Server:
     """Serves one application; everything runs on the loop that `start` is awaited in."""
 
-    def __init__(self, application: Application, settings: EdgeSettings, hub: Hub) -> None:
+    def __init__(
+        self,
+        application: Application,
+        settings: EdgeSettings,
+        hub: Hub,
+        scores: Scores | None = None,
+    ) -> None:
         self.application = application
         self.settings = settings
         self.hub = hub
@@ -38,7 +53,7 @@ class Server:
             settings,
         )
         self.routes = routes
-        self._state = ServerState(dispatcher, settings, hub)
+        self._state = ServerState(dispatcher, settings, hub, scores or Scores())
         self._certificate = (
             Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         )
@@ -46,6 +61,7 @@ class Server:
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._certificate_checked_s = 0.0
+        self._shown_s = 0.0
 
     @property
     def state(self) -> ServerState:
@@ -85,8 +101,8 @@ class Server:
     def _protocol(self) -> asyncio.Protocol:
         state = self._state
         if self.settings.proxy_protocol:
-            return ProxyFront(state, lambda: HttpProtocol(state))
-        return HttpProtocol(state)
+            return ProxyFront(state, lambda: MobileHttpProtocol(state))
+        return MobileHttpProtocol(state)
 
     def add_socket(self, sock: socket.socket) -> None:
         """Accept on one more bound socket, soon."""
@@ -131,6 +147,9 @@ class Server:
                 except Exception:  # one connection must not end the sweep of all
                     state.log.exception("deadline failed")
             self._check_certificate(now_s)
+            if now_s - self._shown_s >= SHOW_S:
+                self._shown_s = now_s
+                state.show()
 
     def _check_certificate(self, now_s: float) -> None:
         certificate = self._certificate
@@ -145,6 +164,35 @@ class Server:
                 self._state.log.info("certificate reloaded")
             except (OSError, ssl.SSLError) as error:
                 self._state.log.error("certificate not reloaded", reason=str(error))
+
+    def mobiles(self) -> list[Mobile]:
+        """Return the connections that can move to another process, at this moment or another."""
+        kinds = (MobileHttpProtocol, WebSocketProtocol)
+        found = [p for p in self._state.protocols if isinstance(p, kinds)]
+        return [protocol for protocol in found if protocol.can_move]
+
+    @property
+    def thaws(self) -> dict[str, Thaw]:
+        """Return how connections of another process are taken up."""
+        return {
+            websocket_protocol.KIND: self._thaw_websocket,
+            http_moving.KIND: self._thaw_http,
+        }
+
+    async def _thaw_http(self, data: bytes) -> MobileHttpProtocol:
+        state = self._state
+        if state.draining or len(state.protocols) >= self.settings.connections_max:
+            raise MadangError("no more connections are taken")
+        return MobileHttpProtocol(state, msgspec.msgpack.decode(data, type=FrozenHttp))
+
+    async def _thaw_websocket(self, data: bytes) -> WebSocketProtocol:
+        frozen = msgspec.msgpack.decode(data, type=websocket_protocol.FrozenWebSocket)
+        for route in self.application.websocket_routes:
+            if route.path == frozen.path:
+                protocol = WebSocketProtocol(self._state, b"", route)
+                await protocol.thaw(frozen)
+                return protocol
+        raise MadangError(f"{frozen.path} is no WebSocket here")
 
     async def drain(self, timeout_ms: int) -> bool:
         """Stop accepting, finish what is under way, send WebSockets elsewhere at a set pace.

@@ -2,22 +2,28 @@
 
 Every wait has a deadline: authentication, the next ping, its pong, the answer to a close frame. A
 peer that floods, breaks the protocol, or is silent is told a close code and cut soon after.
-`on_close` of the session is called exactly once, when the transport has ended.
+`on_close` of the session is called exactly once, when the transport has ended. A connection whose
+session can move is frozen with every byte it was not yet sent, a part of a frame included.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from madang.core.closecodes import CloseCode
+from madang.core.errors import MadangError
 from madang.edge.errors import ApiError
 from madang.edge.guard import check_origin
+from madang.edge.handover.detach import Detached, is_plain
+from madang.edge.handover.packets import Moving
 from madang.edge.request import Request, Role
 from madang.edge.route import WebSocketRoute
 from madang.edge.state import ServerState
-from madang.hub import Connection, Session
+from madang.hub import Connection, MobileSession, Session
 from madang.wire.websocket import (
     Decoder,
     Event,
@@ -56,6 +62,29 @@ def open_websocket(
     return protocol
 
 
+KIND: Final = "websocket"
+
+
+class FrozenWebSocket(msgspec.Struct, array_like=True, frozen=True):
+    """A WebSocket as it travels; times are relative, `unsent` begins where the peer stopped."""
+
+    path: str
+    address: str
+    peer: str
+    decoder: bytes
+    unsent: bytes
+    dialect: str
+    farewell: tuple[bytes, bool] | None
+    closing: tuple[int, str] | None
+    session: bytes
+    heard: bool
+    pinged: bool
+    deadline_s: float
+    open_s: float
+    window_s: float
+    window_messages: int
+
+
 class WebSocketProtocol(asyncio.Protocol):
     """The transport side of a `Connection`."""
 
@@ -77,8 +106,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._window_s = state.now_s
         self._window_messages = 0
         self._early = b""
+        self._tail = b""  # what was written last, from before the transport was full
         self._closing: tuple[int, str] | None = None
         self._deaf = False
+        self._paused = False
 
     def open(self, request: Request) -> None:
         """Make connection and session; raises what the application raises."""
@@ -100,14 +131,17 @@ class WebSocketProtocol(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.websocket_send_buffer_bytes
         )
-        transport.write(self._handshake + self._early)
-        self._early = b""
+        # full as soon as the kernel takes no more: what is not sent is the end of the last write
+        transport.set_write_buffer_limits(high=0)
         self.writable = True
+        early, self._early = self._early, b""
+        self.write(self._handshake + early)
         state.websockets += 1
         state.counts["websockets"] += 1
         state.protocols.add(self)
-        self._opened_s = state.now_s
-        self._plan(self._settings.ping_interval_ms)
+        if self._handshake:
+            self._opened_s = state.now_s
+            self._plan(self._settings.ping_interval_ms)
         if self._closing is not None:
             self._send_close()
         else:
@@ -121,8 +155,10 @@ class WebSocketProtocol(asyncio.Protocol):
         """Write framed bytes."""
         if self._transport is None:
             self._early += data
-        else:
-            self._transport.write(data)
+            return
+        self._transport.write(data)
+        if not self.writable:
+            self._tail += data
 
     def begin_close(self, code: int, reason: str) -> None:
         """Send a close frame; cut the transport when the peer has answered or the time is over."""
@@ -135,10 +171,118 @@ class WebSocketProtocol(asyncio.Protocol):
     def _send_close(self) -> None:
         assert self._transport is not None
         assert self._closing is not None
-        self._transport.write(encode_close(*self._closing))
+        self.write(encode_close(*self._closing))
         self._plan(self._settings.close_timeout_ms)
 
+    # Mobile: the hand-over to another process
+
+    @property
+    def can_move(self) -> bool:
+        """See `Mobile`."""
+        transport = self._transport
+        return self._route.thaw is not None and transport is not None and is_plain(transport)
+
+    def detach(self) -> Detached | None:
+        """See `Mobile`: stop where nothing is half done but frames."""
+        transport = self._transport
+        if transport is None or self._closing is not None or self._deaf:
+            return None
+        if not self.can_move or not self._connection.authenticated:
+            return None
+        if transport.get_write_buffer_size() > len(self._tail):
+            return None  # an answer from before the upgrade is still on its way
+        if transport.is_closing():
+            return None
+        if not cast("MobileSession", self._session).may_move():
+            if not self._paused:  # so that it comes to an end with what is under way
+                self._paused = True
+                transport.pause_reading()
+            return None
+        self._transport = None
+        self.writable = False
+        self._state.protocols.discard(self)
+        return Detached(transport)
+
+    def stay(self) -> None:
+        """See `Mobile`."""
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def freeze(self, unsent_bytes: int) -> Moving:
+        """See `Mobile`."""
+        state, connection = self._state, self._connection
+        tail = self._tail[-unsent_bytes:] if unsent_bytes else b""
+        session = cast("MobileSession", self._session).freeze()
+        frozen = FrozenWebSocket(
+            path=self._route.path,
+            address=self._address,
+            peer=connection.peer,
+            decoder=self._decoder.freeze(),
+            unsent=tail + self._early + connection.take_waiting(),
+            dialect=connection.dialect,
+            farewell=connection.farewell,
+            closing=self._closing,
+            session=session,
+            heard=self._heard,
+            pinged=self._pinged,
+            deadline_s=self.deadline_s - state.now_s,
+            open_s=state.now_s - self._opened_s,
+            window_s=state.now_s - self._window_s,
+            window_messages=self._window_messages,
+        )
+        state.leave(self._address)
+        state.websockets -= 1
+        state.hub.disconnect(connection)
+        return Moving(KIND, msgspec.msgpack.encode(frozen))
+
+    def moved(self, taker: str) -> None:
+        """See `Mobile`."""
+        cast("MobileSession", self._session).moved(taker)
+
+    async def thaw(self, frozen: FrozenWebSocket) -> None:
+        """Become what was frozen, without a socket yet; raises MadangError."""
+        state, thaw = self._state, self._route.thaw
+        if thaw is None or state.draining or not state.admit(frozen.address):
+            raise MadangError("no more connections are taken")
+        connection = self._connection = state.hub.connect(frozen.peer, self)
+        connection.dialect, connection.farewell = frozen.dialect, frozen.farewell
+        self._address = frozen.address
+        self._decoder = Decoder.thaw(frozen.decoder, self._settings.websocket_message_bytes_max)
+        self._early = frozen.unsent
+        self._heard, self._pinged = frozen.heard, frozen.pinged
+        self.deadline_s = state.now_s + frozen.deadline_s
+        self._opened_s = state.now_s - frozen.open_s
+        self._window_s = state.now_s - frozen.window_s
+        self._window_messages = frozen.window_messages
+        try:
+            self._session = await thaw(connection, frozen.session)
+        except BaseException:
+            self._leave()
+            raise
+        if frozen.closing is not None:
+            connection.close(*frozen.closing)
+
+    async def go_on(self, sock: socket.socket) -> None:
+        """Go on with the socket; raises OSError."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: self, sock)
+
+    def discard(self) -> None:
+        """Forget what was thawed: another process has it, or the peer is gone."""
+        cast("MobileSession", self._session).discard()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._state.leave(self._address)
+        self._state.hub.disconnect(self._connection)
+
     # asyncio callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Go on as thawed; a new WebSocket gets its transport from `start`."""
+        self.start(cast("asyncio.Transport", transport), self._address, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell hub and session."""
@@ -161,6 +305,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Write what the outbox has gathered."""
         self.writable = True
+        self._tail = b""
         if not self._connection.closed:
             self._connection.flush()
 
@@ -261,7 +406,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._plan(settings.ping_interval_ms)
         elif not self._pinged:
             self._pinged = True
-            self._transport.write(_PING)
+            self.write(_PING)
             self._plan(settings.pong_timeout_ms)
         else:
             self._connection.close(CloseCode.IDLE_TIMEOUT, "no answer to a ping")

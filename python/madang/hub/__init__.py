@@ -5,11 +5,18 @@ session of a process (`application`), over the bus.
 """
 
 from madang.hub.channel import Channel, Recovery
-from madang.hub.connection import Connection, Link, Session, TooManyChannelsError
+from madang.hub.connection import (
+    Connection,
+    Link,
+    MobileSession,
+    Session,
+    TooManyChannelsError,
+)
 from madang.hub.feeder import Feeder, FeederSettings, Item, Page
 from madang.hub.history import Position, Publication
 from madang.hub.hub import Hub, HubFullError
 from madang.hub.presence import PresenceTotals
+from madang.hub.resuming import HistoryMissing, resume_channel
 from madang.hub.roll_call import RollCall, RollCallSettings
 from madang.hub.settings import ChannelKind, ChannelSettings, HubSettings, SlowPolicy
 from madang.hub.state_channel import StateChannel, StateFullError
@@ -23,12 +30,13 @@ from madang.hub.application import (  # isort: skip
     on_connect,
     on_disconnect,
     on_message,
+    on_resume,
     presence,
     send,
     session,
     set_state,
 )
-from madang.hub.endpoint import Client  # isort: skip
+from madang.hub.client import Client  # isort: skip
 
 __all__ = [
     "Channel",
@@ -38,12 +46,14 @@ __all__ = [
     "Connection",
     "Feeder",
     "FeederSettings",
+    "HistoryMissing",
     "Hub",
     "HubFullError",
     "HubSession",
     "HubSettings",
     "Item",
     "Link",
+    "MobileSession",
     "Page",
     "Position",
     "PresenceTotals",
@@ -62,7 +72,9 @@ __all__ = [
     "on_connect",
     "on_disconnect",
     "on_message",
+    "on_resume",
     "presence",
+    "resume_channel",
     "send",
     "session",
     "set_state",

@@ -16,14 +16,23 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import msgspec
 
-from madang.bus import Bus, Message
+from madang.bus import Bus
 from madang.bus import application as bus_application
 from madang.bus.values import NotJson
 from madang.core import log
 from madang.core.errors import MadangError
 from madang.hub.channel import Channel
+from madang.hub.client import Client
 from madang.hub.connection import Connection
-from madang.hub.endpoint import Authorize, Client, ClientSession, Endpoint, Handshake, MayJoin
+from madang.hub.direct import Direct
+from madang.hub.endpoint import (
+    Authorize,
+    ClientSession,
+    Endpoint,
+    Handshake,
+    MayJoin,
+    thaw_session,
+)
 from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
 from madang.hub.hub import Hub
@@ -31,9 +40,10 @@ from madang.hub.numbering import HISTORY_COUNT_MAX, Numbering, check_channel
 from madang.hub.roll_call import RollCall
 from madang.hub.settings import ChannelSettings
 
-DIRECT: Final = "_hub.send."
 GROUP: Final = "application"
 FIRST_ANSWERS_S: Final = 0.2
+MOVING_COUNT_MIN: Final = 100
+"""So many messages are kept whatever an endpoint says: a client that moves may have missed them."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -46,6 +56,7 @@ class _Declared:
         self.on_message: list[Callable[[Client, Any], Any]] = []
         self.on_connect: list[Callable[[Client], Any]] = []
         self.on_disconnect: list[Callable[[Client], Any]] = []
+        self.on_resume: list[Callable[[Client], Any]] = []
 
 
 _declared = _Declared()
@@ -73,10 +84,11 @@ class HubSession:
         self._watchers: dict[str, StateFollower] = {}
         self._sessions: dict[str, ClientSession] = {}
         self._named: set[str] = set()
+        self._giving = False
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._roll_call = RollCall(bus, hub, GROUP)
-        self._direct = bus.subscribe(DIRECT + bus.name, self._on_direct)
+        self._direct = Direct(bus)
         self._opened_s = asyncio.get_running_loop().time()
         for declared in _declared.endpoints.values() if serves else ():
             for channel in declared.channels:
@@ -99,12 +111,38 @@ class HubSession:
     def begin(self, session: ClientSession) -> None:
         """See `Owner`."""
         self._sessions[session.client.id] = session
+        self._direct.enter(session.client.id, session.tell, session.heard)
         for handler in _declared.on_connect:
             self._call(handler, session.client)
+
+    def resume(self, session: ClientSession) -> None:
+        """See `Owner`."""
+        self._sessions[session.client.id] = session
+        self._direct.enter(session.client.id, session.tell, session.heard)
+
+    def resumed(self, session: ClientSession) -> None:
+        """See `Owner`."""
+        for handler in _declared.on_resume:
+            self._call(handler, session.client)
+
+    def hold(self, session: ClientSession) -> None:
+        """See `Owner`."""
+        self._sessions.pop(session.client.id, None)
+        self._direct.hold(session.client.id)
+
+    def moved(self, session: ClientSession, worker: str) -> None:
+        """See `Owner`."""
+        self._direct.moved(session.client.id, worker)
+
+    def forget(self, session: ClientSession) -> None:
+        """See `Owner`."""
+        self._sessions.pop(session.client.id, None)
+        self._direct.leave(session.client.id)
 
     def end(self, session: ClientSession) -> None:
         """See `Owner`."""
         if self._sessions.pop(session.client.id, None) is not None:
+            self._direct.leave(session.client.id)
             for handler in _declared.on_disconnect:
                 self._call(handler, session.client)
 
@@ -112,7 +150,7 @@ class HubSession:
         """See `Owner`."""
         found = self._followers.get(channel)
         if found is None:
-            settings = ChannelSettings(history_count_max=history)
+            settings = ChannelSettings(history_count_max=max(history, MOVING_COUNT_MIN))
             joined = self.hub.channel(channel, settings)
             joined.on_last = self._left
             found = self._followers[channel] = Follower(self._bus, self.numbering, joined)
@@ -127,7 +165,7 @@ class HubSession:
         return found
 
     def _left(self, channel: Channel) -> None:
-        if channel.name not in self._named:
+        if channel.name not in self._named and not self._giving:
             follower = self._followers.pop(channel.name, None)
             if follower is not None:
                 follower.close()
@@ -153,23 +191,48 @@ class HubSession:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    # -- handing clients over
+
+    @property
+    def name(self) -> str:
+        """Name of this worker on the bus."""
+        return self._bus.name
+
+    def give(self) -> list[str]:
+        """Begin to give clients away; returns the channels whose history the taker needs."""
+        self._giving = True
+        return [*self._followers, *self._watchers]
+
+    async def warm(self, giver: str, channels: list[str]) -> None:
+        """Follow what the clients of another worker listen to, and hear what is sent to them."""
+        self._direct.stand_in(giver)
+        for follower in (*self._followers.values(), *self._watchers.values()):
+            await follower.ready()
+        for channel in channels:
+            if channel not in self._watchers:
+                await self.follow(channel, HISTORY_COUNT_MAX).ready()
+
+    async def settle(self) -> None:
+        """Nothing to wait for: what is numbered has a position, so no order of arrival matters."""
+
+    def moving_ended(self) -> None:
+        """Let go what was followed for the move alone."""
+        self._giving = False
+        for follower in list(self._followers.values()):
+            if not follower.channel.subscribers:
+                self._left(follower.channel)
+
+    async def thaw(
+        self, declared: Endpoint, connection: Connection, frozen: bytes
+    ) -> ClientSession:
+        """Take up a client as another worker froze it; the edge calls this. Raises MadangError."""
+        return await thaw_session(declared, self, connection, frozen)
+
     # -- what applications ask for
 
     def deliver(self, id: str, data: bytes) -> None:
         """Send to a client of any worker; one that is gone is nobody's."""
-        session = self._sessions.get(id)
-        if session is not None:
-            session.connection.send(b'{"type":"message","data":%s}' % data)
-            return
-        worker = id.rpartition(":")[0]
-        if worker and worker != self._bus.name:
-            self._bus.publish(DIRECT + worker, msgspec.msgpack.encode((id, data)))
-
-    def _on_direct(self, batch: list[Message]) -> None:
-        for message in batch:
-            id, data = msgspec.msgpack.decode(message.payload, type=tuple[str, bytes])
-            if id in self._sessions:
-                self.deliver(id, data)
+        self._direct.send(id, data)
 
     async def total(self, channel: str) -> int:
         """Return how many clients of all workers listen; waits for the first answers of others."""
@@ -279,6 +342,16 @@ def on_message(handler: Handler) -> Handler:
 def on_connect(handler: Handler) -> Handler:
     """Call `handler(client)` when a client has connected and is authorized."""
     _declared.on_connect.append(handler)
+    return handler
+
+
+def on_resume(handler: Handler) -> Handler:
+    """Call `handler(client)` when a client has come from another process, as at a reload.
+
+    It is the same client with the same id: neither `on_disconnect` there nor `on_connect` here
+    was called.
+    """
+    _declared.on_resume.append(handler)
     return handler
 
 

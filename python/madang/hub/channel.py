@@ -140,6 +140,17 @@ class Channel:
             return Recovery(False, self.history.last, ())
         return Recovery(True, self.history.last, tuple(missed))
 
+    def has(self, subscriber: Subscriber) -> bool:
+        """Tell whether it listens."""
+        return subscriber in self._subscribers
+
+    def stands_at(self, subscriber: Subscriber) -> Position | None:
+        """Return the position up to which a subscriber has everything."""
+        after, last = self._subscribers[subscriber], self.history.last
+        if after is None or last is None or after.epoch != last.epoch:
+            return last
+        return max(after, last)
+
     def add(self, subscriber: Subscriber, since: Position | None = None) -> Recovery:
         """Add a subscriber and send it what it missed after `since`."""
         recovery = self.recover(since)

@@ -8,6 +8,7 @@ in no channel.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from madang.core.closecodes import CloseCode
@@ -53,6 +54,26 @@ class Session(Protocol):
 
     def on_close(self, code: int, reason: str) -> None:
         """Take the end of the connection, exactly once."""
+        ...
+
+
+class MobileSession(Session, Protocol):
+    """A session that can go on in another process."""
+
+    def may_move(self) -> bool:
+        """Tell whether it stands still and is plain data at this moment."""
+        ...
+
+    def freeze(self) -> bytes:
+        """Return it as plain data; here it is over, without `on_close`."""
+        ...
+
+    def moved(self, taker: str) -> None:
+        """Another process has it; messages for it go there."""
+        ...
+
+    def discard(self) -> None:
+        """It was thawed and never went on: forget it without `on_close`."""
         ...
 
 
@@ -213,6 +234,19 @@ class Connection:
         if channel not in self._subscriptions and len(self._subscriptions) >= limit:
             raise TooManyChannelsError(f"a connection may join {limit} channels", limit=limit)
         self._subscriptions[channel] = None
+
+    def resume(self, channel: StateChannel, after: Position, missed: Iterable[str]) -> None:
+        """Join a state channel where it was left; see `StateChannel.resume`."""
+        self._join(channel)
+        channel.resume(self, after, missed)
+
+    def missed(self, channel: StateChannel) -> list[str]:
+        """Return the keys of a state channel whose newest still waits for this client."""
+        return [key for of, key in self._conflated or () if of is channel]
+
+    def take_waiting(self) -> bytes:
+        """Return the frames that wait and forget them, for one who writes them elsewhere."""
+        return self._outbox.take() if self._outbox.bytes_waiting else b""
 
     def unsubscribe(self, channel: Channel | StateChannel) -> None:
         """Leave a channel; frames already queued still arrive."""

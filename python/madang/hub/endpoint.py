@@ -11,7 +11,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,11 +20,14 @@ from madang.bus.subjects import SubjectTable
 from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
+from madang.hub.client import Client, FrozenClient, is_plain
 from madang.hub.connection import Connection, TooManyChannelsError
+from madang.hub.direct import new_heard
 from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
 from madang.hub.numbering import check_channel
 
+_BEGINNING: Final = Position(0, 0)
 WAITING_MAX: Final = 100
 """Messages of one client that wait for an async handler; then it is closed as flooding."""
 
@@ -47,17 +50,6 @@ class Handshake(Protocol):
     def cookie(self, name: str) -> str | None:
         """Return a cookie's value."""
         ...
-
-
-@dataclass(slots=True)
-class Client:
-    """Who is connected. `user` is what `authorize` returned, `data` the application's own."""
-
-    id: str
-    peer: str
-    user: Any = None
-    data: dict[str, Any] = field(default_factory=dict)
-    channels: set[str] = field(default_factory=set)
 
 
 Authorize = Callable[[Any], Any]
@@ -106,6 +98,26 @@ class Owner(Protocol):
         """Return the follower of a state channel; raises MadangError."""
         ...
 
+    def resume(self, session: ClientSession) -> None:
+        """A client that was frozen is here."""
+        ...
+
+    def resumed(self, session: ClientSession) -> None:
+        """It goes on."""
+        ...
+
+    def hold(self, session: ClientSession) -> None:
+        """A client is frozen: messages for it wait."""
+        ...
+
+    def moved(self, session: ClientSession, worker: str) -> None:
+        """Another worker has a client that was frozen."""
+        ...
+
+    def forget(self, session: ClientSession) -> None:
+        """A client that was thawed is not here after all."""
+        ...
+
     async def said(self, session: ClientSession, data: object) -> None:
         """Hand a client's message to the application."""
         ...
@@ -129,14 +141,16 @@ class ClientSession:
         endpoint: Endpoint,
         owner: Owner,
         connection: Connection,
-        handshake: Handshake,
+        handshake: Handshake | None,
         id: str,
     ) -> None:
         self.client = Client(id, connection.peer)
         self.connection = connection
         self._endpoint = endpoint
         self._owner = owner
-        self._handshake: Handshake | None = handshake
+        self.heard = new_heard()
+        self._handshake = handshake  # None: it was thawed
+        self._still = False
         self._waiting: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -158,6 +172,49 @@ class ClientSession:
         self._task.cancel()
         self._owner.end(self)
 
+    def tell(self, data: bytes) -> None:
+        """Queue what the application sends to this client, a JSON text."""
+        self.connection.send(b'{"type":"message","data":%s}' % data)
+
+    # -- MobileSession of the hub
+
+    def may_move(self) -> bool:
+        """Tell whether nothing it said is being acted on, and all that it is is plain data."""
+        return self._still and not self._waiting and is_plain(self.client)
+
+    def freeze(self) -> bytes:
+        """Return it as plain data; here it is over, without `on_disconnect`."""
+        self._task.cancel()
+        client = self.client
+        events: dict[str, tuple[int, int]] = {}
+        states: dict[str, tuple[int, int, list[str]]] = {}
+        for name in client.channels:
+            follower = self._follower(name)
+            if isinstance(follower, StateFollower):
+                at = follower.position or _BEGINNING
+                states[name] = (*at, self.connection.missed(follower.channel))
+            else:
+                events[name] = follower.channel.stands_at(self.connection) or _BEGINNING
+        heard = list(self.heard)
+        frozen = FrozenClient(client.id, client.user, client.data, events, states, heard)
+        self._owner.hold(self)
+        return msgspec.msgpack.encode(frozen)
+
+    def moved(self, taker: str) -> None:
+        """Another worker has it."""
+        self._owner.moved(self, taker)
+
+    def discard(self) -> None:
+        """It was thawed and never went on."""
+        self._task.cancel()
+        self._owner.forget(self)
+
+    def _follower(self, channel: str) -> Follower | StateFollower:
+        """Return what feeds a channel that the client is in."""
+        if channel in self._endpoint.states:
+            return self._owner.watch(channel)
+        return self._owner.follow(channel, self._endpoint.history)
+
     def send(self, value: object) -> None:
         """Queue one message to this client."""
         self.connection.send(msgspec.json.encode(value))
@@ -166,13 +223,17 @@ class ClientSession:
 
     async def _run(self) -> None:
         try:
-            if not await self._authorize():
+            if self._handshake is None:
+                self._owner.resumed(self)
+            elif not await self._authorize():
                 return
             while True:
                 while self._waiting:
                     await self._act(self._waiting.popleft())
                 self._wake.clear()
+                self._still = True
                 await self._wake.wait()
+                self._still = False
         except Exception:  # noqa: BLE001 - outermost frame of a client
             log.get("hub").exception("client failed", client=self.client.id)
             self.connection.close(CloseCode.INTERNAL_ERROR, "internal error")
@@ -273,6 +334,37 @@ class ClientSession:
     def _error(self, code: str, message: str, channel: str = "") -> None:
         answer = {"type": "error", "code": code, "message": message}
         self.send({**answer, "channel": channel} if channel else answer)
+
+
+async def thaw_session(
+    endpoint: Endpoint, owner: Owner, connection: Connection, frozen: bytes
+) -> ClientSession:
+    """Return a client as another worker froze it, with what it has missed queued.
+
+    Raises MadangError where that would not be complete.
+    """
+    was = msgspec.msgpack.decode(frozen, type=FrozenClient)
+    events = {name: owner.follow(name, endpoint.history) for name in was.events}
+    states = {name: owner.watch(name) for name in was.states}
+    for follower in (*events.values(), *states.values()):
+        await follower.ready()
+    for name, follower in events.items():
+        if not endpoint.offers(name):
+            raise MadangError(f"channel {name} is not offered any more")
+        if not follower.channel.recover(Position(*was.events[name])).recovered:
+            raise MadangError(f"the history of {name} does not reach back to the client")
+    session = ClientSession(endpoint, owner, connection, None, was.id)
+    client = session.client
+    client.user, client.data = was.user, was.data
+    session.heard.extend(was.heard)
+    connection.authenticated = True
+    for name, at in was.events.items():
+        connection.subscribe(events[name].channel, Position(*at))
+    for name, (epoch, offset, missed) in was.states.items():
+        connection.resume(states[name].channel, Position(epoch, offset), missed)
+    client.channels.update(was.events, was.states)
+    owner.resume(session)
+    return session
 
 
 async def _value(value: Any) -> Any:  # noqa: ANN401 - whatever the application's function gives

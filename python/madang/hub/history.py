@@ -62,7 +62,7 @@ class Publication:
 class History:
     """A ring of publications bounded by count and bytes."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_costs", "_count_max", "_ring", "floor", "last")
+    __slots__ = ("_bytes", "_bytes_max", "_costs", "_count_max", "_ring", "floor", "last", "whole")
 
     def __init__(self, count_max: int, bytes_max: int) -> None:
         self._count_max = count_max
@@ -70,6 +70,7 @@ class History:
         self._ring: deque[Publication] = deque()
         self._costs: deque[int] = deque()
         self._bytes = 0
+        self.whole = False
         self.floor: Position | None = None
         self.last: Position | None = None
 
@@ -85,6 +86,7 @@ class History:
         """Forget everything; from `position` on nothing will be missing."""
         self.forget()
         self.floor = self.last = position
+        self.whole = True
 
     def forget(self) -> None:
         """Forget everything, so that recovery is refused until a new beginning."""
@@ -92,6 +94,7 @@ class History:
         self._costs.clear()
         self._bytes = 0
         self.floor = self.last = None
+        self.whole = False
 
     def append(self, publication: Publication) -> None:
         """Keep a publication that follows `last`, and let the oldest go where a limit is passed.
@@ -109,7 +112,20 @@ class History:
         self._bytes += cost
         while self._ring and (len(self._ring) > self._count_max or self._bytes > self._bytes_max):
             self.floor = self._ring.popleft().position
+            self.whole = False
             self._bytes -= self._costs.popleft()
+
+    def resume_from(self, position: Position) -> Position | None:
+        """Return from where a client of another worker goes on here; None where that has a hole.
+
+        That worker had everything published before this history began, so a client that stands
+        before the beginning has missed exactly what is here, while nothing of it has gone.
+        """
+        if self.floor is None or position.epoch != self.floor.epoch:
+            return None
+        if position >= self.floor:
+            return position
+        return self.floor if self.whole else None
 
     def since(self, position: Position) -> list[Publication] | None:
         """Return every publication after `position`, or None where that cannot be complete."""

@@ -9,7 +9,7 @@ is never taken back: what is over is said by setting it so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from madang.core.closecodes import CloseCode
@@ -65,7 +65,7 @@ class StateChannel:
         self.conflated = 0
         self.repeats = 0
         self._latest: dict[str, Publication] = {}
-        self._subscribers: dict[StateSubscriber, None] = {}
+        self._subscribers: dict[StateSubscriber, Position | None] = {}
         self._conflates = settings.policy is SlowPolicy.CONFLATE
 
     @property
@@ -98,8 +98,9 @@ class StateChannel:
         publication = Publication(position, encode)
         latest[key] = publication if whole is None else Publication(position, whole)
         self.publications += 1
-        for subscriber in tuple(self._subscribers):
-            self._give(subscriber, key, publication)
+        for subscriber, after in tuple(self._subscribers.items()):
+            if after is None or position > after:
+                self._give(subscriber, key, publication)
 
     def _give(self, subscriber: StateSubscriber, key: str, publication: Publication) -> None:
         if self._conflates and subscriber.behind:
@@ -122,12 +123,25 @@ class StateChannel:
 
     def add(self, subscriber: StateSubscriber) -> None:
         """Add a subscriber and send it the latest of every key, where the channel greets."""
+        self._enter(subscriber, None)
+        greeting = list(self._latest.items()) if self.settings.greets else []
+        self._greet(subscriber, greeting)
+
+    def resume(self, subscriber: StateSubscriber, after: Position, missed: Iterable[str]) -> None:
+        """Add a subscriber that has everything up to a position but for the keys it missed."""
+        self._enter(subscriber, after)
+        wanted = frozenset(missed)
+        items = self._latest.items()
+        self._greet(subscriber, [(k, p) for k, p in items if k in wanted or p.position > after])
+
+    def _enter(self, subscriber: StateSubscriber, after: Position | None) -> None:
         first = not self._subscribers
-        self._subscribers[subscriber] = None
+        self._subscribers[subscriber] = after
         self._counted()
         if first and self.on_first is not None:
             self.on_first(self)
-        greeting = list(self._latest.items()) if self.settings.greets else []
+
+    def _greet(self, subscriber: StateSubscriber, greeting: list[tuple[str, Publication]]) -> None:
         for key, publication in greeting:
             if subscriber not in self._subscribers:
                 break  # it was ended as a slow consumer

@@ -91,3 +91,18 @@ def test_what_an_encoder_keeps_alive_counts() -> None:
     for offset in range(1, 10):
         history.append(Publication(Position(1, offset), lambda _: (b"", False), PUBLICATION_BYTES))
     assert len(history) == 5
+
+
+def test_a_client_of_another_worker_goes_on_where_nothing_is_missing_or_is_refused() -> None:
+    history = History(3, 10**6)
+    assert history.resume_from(Position(1, 5)) is None  # nothing is known yet
+    history.begin(Position(1, 10))
+    assert history.resume_from(Position(1, 12)) == Position(1, 12)  # it is ahead of us
+    assert history.resume_from(Position(1, 4)) == Position(1, 10)  # nothing came in between
+    assert history.resume_from(Position(2, 4)) is None
+    for offset in (11, 12, 13):
+        history.append(Publication(Position(1, offset), lambda _: (b"x", False)))
+    assert history.resume_from(Position(1, 4)) == Position(1, 10)
+    history.append(Publication(Position(1, 14), lambda _: (b"x", False)))
+    assert history.resume_from(Position(1, 10)) is None  # 11 has gone
+    assert history.resume_from(Position(1, 11)) == Position(1, 11)

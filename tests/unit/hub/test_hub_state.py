@@ -242,3 +242,23 @@ def test_a_channel_that_does_not_greet_tells_joiners_only_what_comes() -> None:
         assert wire.messages() == ["after"]
 
     asyncio.run(main())
+
+
+def test_a_client_that_has_moved_gets_what_it_missed_and_nothing_older_than_it_has() -> None:
+    async def main() -> None:
+        hub = Hub()
+        channel = hub.state_channel("prices")
+        for offset, key in enumerate("abcd", 1):
+            channel.set(key, Position(1, offset), text(f"{key}{offset}"))
+        link, connection = join(hub)
+        connection.resume(channel, Position(1, 3), ["a"])  # it was behind with a
+        await turns()
+        assert link.messages() == ["a1", "d4"]
+        ahead, other = join(hub)
+        other.resume(channel, Position(1, 6), [])  # this worker is behind the one it came from
+        for offset in (5, 6, 7):
+            channel.set("b", Position(1, offset), text(f"b{offset}"))
+        await turns()
+        assert ahead.messages() == ["b7"]
+
+    asyncio.run(main())

@@ -56,6 +56,7 @@ class HttpReader(asyncio.Protocol):
         self._queue: deque[HttpCall] = deque()
         self._deaf = False  # what comes is discarded
         self._upgrading = False
+        self._between = True  # the parser has read nothing of the next message
 
     # the answering half
 
@@ -79,6 +80,10 @@ class HttpReader(asyncio.Protocol):
         self.deadline_s = self._state.now_s + timeout_ms / 1000
 
     # called by httptools
+
+    def on_message_begin(self) -> None:
+        """Note that a message has begun."""
+        self._between = False
 
     def on_url(self, url: bytes) -> None:
         """Collect the request target."""
@@ -177,6 +182,7 @@ class HttpReader(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Begin the call, or queue it behind those whose answers are due first."""
+        self._between = True
         call = self._incoming
         if call is None or self._deaf:
             return

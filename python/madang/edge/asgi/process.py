@@ -22,6 +22,9 @@ from madang.edge.asgi.loading import load
 from madang.edge.asgi.scores import scores_of
 from madang.edge.asgi.server import AsgiServer
 from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.gathering import telling
+from madang.edge.handover.mobile import Mover
+from madang.edge.handover.process import enable_hand_over
 from madang.edge.hub_front import HubFront, talking
 
 REASON_CHARACTERS_MAX = 400
@@ -52,7 +55,8 @@ async def main(process: Process) -> None:
             raise _refuse(process, f"{type(error).__name__}: {first}") from None
         server = AsgiServer(application, settings, lifespan.state, scores_of(process))
         server.state.hub = hub
-        await _serve(process, server, hub)
+        with telling(hub.bus, process, hub.families):
+            await _serve(process, server, hub)
         await lifespan.shutdown()
 
 
@@ -60,6 +64,16 @@ async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     server.start()
     own = [group[0] for group in process.sockets.values()]
     _follow(process, server, own)
+    mover = Mover(
+        name=hub.session.name,
+        mobiles=lambda: [*hub.server.mobiles(), *server.mobiles()],
+        thaws={**hub.server.thaws, **server.thaws},
+        channels=hub.session.give,
+        warm=hub.session.warm,
+        settle=hub.session.settle,
+        ended=hub.session.moving_ended,
+    )
+    enable_hand_over(process, mover)
     if getattr(process, "accepting", True):  # else another generation serves them still
         for sock in own:
             await server.listen(sock)

@@ -9,11 +9,15 @@ import time
 from contextvars import Context
 from typing import Any
 
-from madang.edge.asgi.http_protocol import HttpProtocol
+import msgspec
+
+from madang.core.errors import MadangError
+from madang.edge.asgi.http_moving import KIND, FrozenHttp, MobileHttpProtocol
 from madang.edge.asgi.loading import AsgiApplication
 from madang.edge.asgi.scores import NullScores, Scores
 from madang.edge.asgi.settings import AsgiSettings
 from madang.edge.asgi.state import AsgiState
+from madang.edge.handover.mobile import Mobile, Thaw
 from madang.edge.tls import Certificate
 
 BACKLOG = 4_096
@@ -57,7 +61,7 @@ class AsgiServer:
         certificate = self._certificate
         timeout_s = self.settings.tls_handshake_timeout_ms / 1000
         listener = await self.state.loop.create_server(
-            lambda: HttpProtocol(self.state),
+            lambda: MobileHttpProtocol(self.state),
             sock=own,
             backlog=BACKLOG,
             ssl=certificate.context if certificate else None,
@@ -120,6 +124,22 @@ class AsgiServer:
                 self.state.log.info("certificate reloaded")
             except (OSError, ssl.SSLError) as error:
                 self.state.log.error("certificate not reloaded", reason=str(error))
+
+    def mobiles(self) -> list[Mobile]:
+        """Return the connections that can move to another process, at this moment or another."""
+        found = [p for p in self.state.protocols if isinstance(p, MobileHttpProtocol)]
+        return [protocol for protocol in found if protocol.can_move]
+
+    @property
+    def thaws(self) -> dict[str, Thaw]:
+        """Return how connections of another process are taken up."""
+        return {KIND: self._thaw}
+
+    async def _thaw(self, data: bytes) -> MobileHttpProtocol:
+        state = self.state
+        if state.draining or len(state.protocols) >= self.settings.connections_max:
+            raise MadangError("no more connections are taken")
+        return MobileHttpProtocol(state, msgspec.msgpack.decode(data, type=FrozenHttp))
 
     async def drain(self) -> bool:
         """Stop accepting, finish requests, end idle connections, close WebSockets at a set pace.

@@ -66,6 +66,14 @@ class ExchangeAuthenticator:
         role = self.role(found.account)
         return Principal(found.account, role, key_id, by_cookie=False, data=found.value)
 
+    def known_key(self, key_id: str) -> Principal | None:
+        """Return who holds a key whose secret was shown to another worker."""
+        found = self._replica.directory.api_key(key_id)
+        if found is None or not self._is_active(found.account):
+            return None
+        role = self.role(found.account)
+        return Principal(found.account, role, key_id, by_cookie=False, data=found.value)
+
     def key_holds(self, principal: Principal) -> bool:
         """Tell whether a key that was shown before is still what it was then."""
         found = self._replica.directory.api_key(principal.key_id)
@@ -97,6 +105,14 @@ class ExchangeAuthenticator:
             hmac.compare_digest(password_tag(password.value), claim.tag)
             for password in self._replica.directory.passwords(claim.account)
         )
+
+    def holds(self, principal: Principal) -> bool:
+        """Tell whether who was let in before is still known, and has still that role."""
+        if self.role(principal.account) is not principal.role:
+            return False
+        if principal.by_cookie:
+            return isinstance(principal.data, SessionClaim) and self.session_holds(principal.data)
+        return self.key_holds(principal)
 
     def _is_active(self, account: int) -> bool:
         found = self._replica.directory.accounts.get(account)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from madang.bus import Bus, BusError, Gap, Message, Subscription
 from madang.core import log
@@ -22,7 +22,16 @@ from madang.core.errors import MadangError
 from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient, LedgerUnavailable
 from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream.dialects import encoder
-from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
+from madang.exchange.stream.moving import Pins, position, stands_at, until_live
+from madang.hub import (
+    Channel,
+    ChannelSettings,
+    Connection,
+    HistoryMissing,
+    Hub,
+    Position,
+    resume_channel,
+)
 from madang.wire.events import parse_order_update, split_records
 
 BARRIER: Final = "venue.committed"
@@ -35,7 +44,8 @@ RECOVERY_PAGE: Final = 1_500
 HELD_PIECES_MAX: Final = 20_000
 PIECE_BYTES: Final = 64 * 1024
 EPOCH: Final = 1
-CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0)
+CHANNEL: Final = ChannelSettings(history_count_max=500, history_bytes_max=262_144)
+"""As much as may come while a client moves to another worker."""
 
 Ready = Callable[[], None]
 
@@ -71,7 +81,8 @@ class AccountEvents:
     @property
     def idle(self) -> bool:
         """Tell whether nobody listens or waits to."""
-        return not self._waiting and not self.channel.subscribers
+        pinned = self.channel.name in self._owner.pins
+        return not self._waiting and not self.channel.subscribers and not pinned
 
     def join(self, connection: Connection, ready: Ready) -> None:
         """Call `ready`, then send `connection` every event from that moment on."""
@@ -79,6 +90,10 @@ class AccountEvents:
             self._admit(connection, ready)
         else:
             self._waiting[connection] = ready
+
+    def has_waiting(self, connection: Connection) -> bool:
+        """Tell whether a connection waits to join."""
+        return connection in self._waiting
 
     def cancel(self, connection: Connection) -> None:
         """Forget a connection that waits to join."""
@@ -184,6 +199,8 @@ class AccountEvents:
         ledger = self._owner.ledger
         if not self._began:
             self._offset = (await ledger.events(self.account, NEWEST_EVENT, 1)).last
+            if self._offset is not None:
+                self.channel.begin(Position(EPOCH, self._offset))
             return
         if self._offset is None:
             raise EventsLost("events began at an unknown place")
@@ -230,14 +247,56 @@ class AccountEventsHub:
         self.hub = hub
         self.ledger = ledger
         self.replica = replica
+        self.pins = Pins()
         self._accounts: dict[int, AccountEvents] = {}
 
     def join(self, account: int, connection: Connection, ready: Ready) -> None:
         """Send `connection` the account's events; `ready` is called when that begins."""
+        self._follow(account).join(connection, ready)
+
+    def _follow(self, account: int) -> AccountEvents:
         found = self._accounts.get(account)
         if found is None:
             found = self._accounts[account] = AccountEvents(account, self)
-        found.join(connection, ready)
+        return found
+
+    def waits(self, account: int, connection: Connection) -> bool:
+        """Tell whether a connection is to listen and does not yet, or may miss something."""
+        found = self._accounts.get(account)
+        return found is not None and (not found.live or found.has_waiting(connection))
+
+    def stands_at(self, account: int, connection: Connection) -> int | None:
+        """Return the last event a connection has been sent, None where it waits to listen."""
+        found = self._accounts.get(account)
+        if found is None or not found.live or not found.channel.has(connection):
+            return None
+        return stands_at(found.channel, connection)
+
+    def resume(self, account: int, connection: Connection, last: int) -> None:
+        """Send every event after `last`; raises HistoryMissing where that is not known here."""
+        found = self._follow(account)
+        if not found.live:
+            raise HistoryMissing("order events are not here yet")
+        resume_channel(connection, found.channel, position(last))
+
+    def keep(self) -> list[str]:
+        """Keep every account that is followed until `let_go`, and return their channels."""
+        names = [found.channel.name for found in self._accounts.values()]
+        self.pins.hold(names)
+        return names
+
+    async def warm(self, accounts: list[int]) -> None:
+        """Follow accounts until `let_go`; returns when their events flow."""
+        found = [self._follow(account) for account in accounts]
+        self.pins.hold(events.channel.name for events in found)
+        await until_live(found, lambda events: cast("AccountEvents", events).live)
+
+    def let_go(self) -> None:
+        """Keep no account that nobody listens to."""
+        self.pins.clear()
+        for found in list(self._accounts.values()):
+            if found.live:
+                self.leave_if_idle(found)
 
     def part(self, account: int, connection: Connection) -> None:
         """Stop sending `connection` the account's events."""

@@ -19,6 +19,7 @@ from madang.exchange.api.ledger_client import LedgerUnavailable
 from madang.exchange.api.market_render import BarRow, TradeRow
 from madang.exchange.feed.days import MINUTE_NS
 from madang.exchange.stream import market_messages as say
+from madang.exchange.stream.moving import position, stands_at
 from madang.exchange.stream.topic import (
     EPOCH,
     EVERY,
@@ -36,9 +37,11 @@ from madang.hub import (
     Connection,
     Feeder,
     FeederSettings,
+    HistoryMissing,
     Item,
     Page,
     Position,
+    resume_channel,
 )
 
 FIRST_LOOK_BACK: Final = 10_000
@@ -74,6 +77,16 @@ class _EventTopic(Topic):
         recovered = self.channel.recover(position).recovered
         say_recovery(self, connection, recovered=recovered)
         connection.subscribe(self.channel, position if recovered else None)
+
+    def stands_at(self, connection: Connection) -> int | None:
+        """Return up to where a connection has everything."""
+        return stands_at(self.channel, connection)
+
+    def resume(self, connection: Connection, last: int | None) -> None:
+        """Go on with a connection of another worker; raises HistoryMissing."""
+        if last is None or not self.live:
+            raise HistoryMissing(f"{self.name} is not here yet")
+        resume_channel(connection, self.channel, position(last))
 
 
 class _TimedTopic(_EventTopic, LoadedTopic):
@@ -133,6 +146,15 @@ class TradesTopic(_EventTopic):
     def idle(self) -> bool:
         """Tell whether nobody listens or is about to."""
         return super().idle and not self._resuming
+
+    @property
+    def live(self) -> bool:
+        """Tell whether trades are passed on as they come."""
+        return self._feeder.live
+
+    def settled(self, connection: Connection) -> bool:
+        """Tell whether it is not being told what it missed."""
+        return connection not in self._resuming and self.live
 
     def join(self, connection: Connection, since: int | None) -> None:
         """Send every trade from here on, or after the one with id `since`."""

@@ -20,6 +20,7 @@ from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.times import parse_time
 from madang.exchange.stream import market_messages as say
 from madang.exchange.stream.market_topics import MarketTopics
+from madang.exchange.stream.moving import FrozenMarket, recall, refer
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import EVERY, SUBJECTS
 from madang.hub import Connection
@@ -69,10 +70,13 @@ class MarketSession:
         self._failures = 0
         self._errors = 0
         connection.farewell = say.encode([_error(SLOW_CLIENT)], connection.dialect)
-        self._say({"T": "success", "msg": "connected"})
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(AUTHENTICATION_S, self._time_out)
         self._delayed: asyncio.TimerHandle | None = None
+
+    def greet(self) -> None:
+        """Say the first word."""
+        self._say({"T": "success", "msg": "connected"})
 
     def on_message(self, payload: bytes, binary: bool) -> None:
         """Take one message of the client."""
@@ -98,6 +102,56 @@ class MarketSession:
         for timer in (self._timer, self._delayed):
             if timer is not None:
                 timer.cancel()
+        self._owner.forget(self)
+
+    # MobileSession of the hub
+
+    def _joined(self) -> list[tuple[str, str]]:
+        """Return kind and symbol of every topic it listens to."""
+        lists = ((name, sorted(_effective(self._lists[name]))) for name in SUBJECTS)
+        return [(name, symbol) for name, symbols in lists for symbol in symbols]
+
+    def may_move(self) -> bool:
+        """Tell whether it is signed in and has got all that its subscriptions begin with."""
+        principal, owner = self.principal, self._owner
+        if principal is None or self._delayed is not None:
+            return False
+        topics = [owner.topics.find(name, symbol) for name, symbol in self._joined()]
+        settled = all(topic is None or topic.settled(self._connection) for topic in topics)
+        return settled and owner.authenticator.key_holds(principal)
+
+    def freeze(self) -> bytes:
+        """Return it as plain data."""
+        assert self.principal is not None
+        positions: list[tuple[str, str, int | None]] = []
+        for name, symbol in self._joined():
+            topic = self._owner.topics.find(name, symbol)
+            if topic is not None:
+                positions.append((name, symbol, topic.stands_at(self._connection)))
+        lists = {name: list(symbols) for name, symbols in self._lists.items() if symbols}
+        self.discard()
+        frozen = FrozenMarket(refer(self.principal), lists, positions, self._errors)
+        return msgspec.msgpack.encode(frozen)
+
+    def thaw(self, frozen: FrozenMarket) -> None:
+        """Be what was frozen; raises MadangError."""
+        principal = recall(self._owner.authenticator, frozen.who)
+        self.principal = principal
+        self._timer.cancel()
+        self._owner.count(principal.account, 1)
+        self._errors = frozen.errors
+        for name, symbols in frozen.lists.items():
+            self._lists[name] = dict.fromkeys(symbols)
+        for name, symbol, last in frozen.positions:
+            self._owner.topics.resume(name, symbol, self._connection, last)
+        self._connection.authenticated = True
+
+    def moved(self, taker: str) -> None:
+        """Another worker has it: nothing is sent to a session but by its channels."""
+
+    def discard(self) -> None:
+        """It is not of this worker any more, or never was."""
+        self._timer.cancel()
         self._owner.forget(self)
 
     def check(self) -> None:
@@ -219,10 +273,25 @@ class MarketStream:
         principal = None
         if request.headers.get("apca-api-key-id") is not None:
             principal = self.authenticator.authenticate(request)
-        session = MarketSession(connection, self)
-        self._sessions.add(session)
+        session = self._make(connection)
+        session.greet()
         if principal is not None:
             session.admit(principal)
+        return session
+
+    async def thaw(self, connection: Connection, frozen: bytes) -> MarketSession:
+        """Go on with a session of another worker; raises MadangError."""
+        session = self._make(connection)
+        try:
+            session.thaw(msgspec.msgpack.decode(frozen, type=FrozenMarket))
+        except BaseException:
+            session.discard()
+            raise
+        return session
+
+    def _make(self, connection: Connection) -> MarketSession:
+        session = MarketSession(connection, self)
+        self._sessions.add(session)
         return session
 
     def has_room(self, account: int) -> bool:

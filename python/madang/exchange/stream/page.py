@@ -19,6 +19,7 @@ from madang.exchange.api.cookies import SessionClaim
 from madang.exchange.api.refusals import echo
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import PAGE
+from madang.exchange.stream.moving import FrozenPage, recall, refer
 from madang.exchange.stream.page_health import PageHealth
 from madang.exchange.stream.page_market import PageMarket
 from madang.exchange.stream.page_overview import EVERYTHING, PageOverview
@@ -45,9 +46,15 @@ class PageSession:
         self._connection = connection
         self._owner = owner
         self._symbols: set[str] = set()
+        self._overview = False
+
+    def begin(self) -> None:
+        """Tell what a new page hears first."""
+        connection, owner = self._connection, self._owner
         owner.health.join(connection)
-        if principal is not None:
-            owner.events.join(principal.account, connection, lambda: connection.send(_RESYNC))
+        if self.principal is not None:
+            account = self.principal.account
+            owner.events.join(account, connection, lambda: connection.send(_RESYNC))
 
     def on_message(self, payload: bytes, binary: bool) -> None:
         """Take one message of the page."""
@@ -60,6 +67,7 @@ class PageSession:
             self._subscribe(ask.symbol)
         elif ask.action == "unsubscribe":
             if ask.symbol == EVERYTHING:
+                self._overview = False
                 self._owner.overview.part(self._connection)
             if ask.symbol in self._symbols:
                 self._symbols.discard(ask.symbol)
@@ -75,6 +83,43 @@ class PageSession:
         if self.principal is not None:
             self._owner.events.part(self.principal.account, self._connection)
 
+    # MobileSession of the hub
+
+    def may_move(self) -> bool:
+        """Tell whether the account's orders, if any are to, flow."""
+        principal = self.principal
+        return principal is None or not self._owner.events.waits(
+            principal.account, self._connection
+        )
+
+    def freeze(self) -> bytes:
+        """Return it as plain data."""
+        who = last = None
+        if self.principal is not None:
+            who = refer(self.principal)
+            last = self._owner.events.stands_at(self.principal.account, self._connection)
+        self._owner.forget(self)
+        frozen = FrozenPage(who, sorted(self._symbols), self._overview, last)
+        return msgspec.msgpack.encode(frozen)
+
+    def thaw(self, frozen: FrozenPage) -> None:
+        """Be what was frozen; raises MadangError."""
+        connection, owner = self._connection, self._owner
+        if self.principal is not None and frozen.events is not None:
+            owner.events.resume(self.principal.account, connection, frozen.events)
+        owner.health.join(connection)
+        for symbol in frozen.symbols:
+            self._subscribe(symbol)
+        if frozen.overview:
+            self._subscribe(EVERYTHING)
+
+    def moved(self, taker: str) -> None:
+        """Another worker has it: nothing is sent to a page but by its channels."""
+
+    def discard(self) -> None:
+        """It was thawed and never went on."""
+        self._owner.forget(self)
+
     def check(self, session_holds: Callable[[SessionClaim], bool]) -> None:
         """Close the connection if its session is over."""
         if self.principal is None or self._connection.closed:
@@ -85,6 +130,7 @@ class PageSession:
 
     def _subscribe(self, symbol: str) -> None:
         if symbol == EVERYTHING:
+            self._overview = True
             self._owner.overview.join(self._connection)
             return
         if symbol in self._symbols:
@@ -121,8 +167,25 @@ class PageStream:
     def open(self, request: Request, connection: Connection) -> PageSession:
         """Start a session; a cookie that is not valid makes an anonymous one."""
         connection.dialect = PAGE
+        session = self._make(connection, self._authenticator.session(request))
+        session.begin()
+        return session
+
+    async def thaw(self, connection: Connection, frozen: bytes) -> PageSession:
+        """Go on with a page of another worker; raises MadangError."""
+        was = msgspec.msgpack.decode(frozen, type=FrozenPage)
+        principal = None if was.who is None else recall(self._authenticator, was.who)
+        session = self._make(connection, principal)
+        try:
+            session.thaw(was)
+        except BaseException:
+            self._sessions.discard(session)
+            raise
+        return session
+
+    def _make(self, connection: Connection, principal: Principal | None) -> PageSession:
         connection.authenticated = True
-        session = PageSession(connection, self, self._authenticator.session(request))
+        session = PageSession(connection, self, principal)
         self._sessions.add(session)
         return session
 

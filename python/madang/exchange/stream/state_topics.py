@@ -27,6 +27,7 @@ from madang.hub import (
     ChannelKind,
     ChannelSettings,
     Connection,
+    HistoryMissing,
     Position,
     SlowPolicy,
     StateChannel,
@@ -69,6 +70,12 @@ class _StateTopic(Topic):
     def join(self, connection: Connection, since: int | None) -> None:
         """Send how it stands, then every change."""
         connection.watch(self.channel)
+
+    def resume(self, connection: Connection, last: int | None) -> None:
+        """Go on with a connection of another worker: how everything stands is said once more."""
+        if not self.live:
+            raise HistoryMissing(f"{self.name} is not here yet")
+        connection.resume(self.channel, Position(EPOCH, 0), ())
 
     def put(
         self, key: str, messages: list[say.Message], whole: list[say.Message] | None = None

@@ -92,6 +92,23 @@ class Topic:
         """Tell whether nobody listens or is about to."""
         return not self.channel.subscribers
 
+    @property
+    def live(self) -> bool:
+        """Tell whether messages are passed on as they come."""
+        return True
+
+    def settled(self, connection: Connection) -> bool:
+        """Tell whether a connection that joined has got what it begins with."""
+        return True
+
+    def stands_at(self, connection: Connection) -> int | None:
+        """Return up to where a connection has everything; None where only the newest counts."""
+        return None
+
+    def resume(self, connection: Connection, last: int | None) -> None:
+        """Go on with a connection of another worker; raises HistoryMissing."""
+        raise NotImplementedError
+
     def open(self) -> None:
         """Make the channel; `leave_if_idle` is to be called when its last listener goes."""
         raise NotImplementedError
@@ -136,6 +153,11 @@ class LoadedTopic(Topic):
         self._task: asyncio.Task[None] | None = None
         super().__init__(kind, symbol, sources, leave)
         self.reload()
+
+    @property
+    def live(self) -> bool:
+        """Tell whether messages are passed on as they come."""
+        return self._task is None
 
     def close(self) -> None:
         """Stop following."""

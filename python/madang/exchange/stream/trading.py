@@ -20,6 +20,7 @@ from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.dialects import JSON, MSGPACK, TRADE_UPDATES, control
+from madang.exchange.stream.moving import FrozenTrading, recall, refer
 from madang.exchange.stream.trading_orders import TradingOrders
 from madang.hub import Connection
 
@@ -94,6 +95,40 @@ class TradingSession:
         self._on_close(self)
         if self.principal is not None:
             self._events.part(self.principal.account, self._connection)
+
+    # MobileSession of the hub
+
+    def may_move(self) -> bool:
+        """Tell whether every order is answered, and what it listens to flows."""
+        principal = self.principal
+        if principal is None or self._delayed is not None or self._orders.under_way:
+            return False
+        if self._events.waits(principal.account, self._connection):
+            return False
+        return self._authenticator.key_holds(principal)
+
+    def freeze(self) -> bytes:
+        """Return it as plain data."""
+        assert self.principal is not None
+        account = self.principal.account
+        last = self._events.stands_at(account, self._connection) if self._listening else None
+        self._on_close(self)
+        return msgspec.msgpack.encode(FrozenTrading(refer(self.principal), last))
+
+    def thaw(self, frozen: FrozenTrading) -> None:
+        """Be what was frozen; raises MadangError."""
+        self.principal = recall(self._authenticator, frozen.who)
+        self._connection.authenticated = True
+        if frozen.events is not None:
+            self._listening = True
+            self._events.resume(frozen.who.account, self._connection, frozen.events)
+
+    def moved(self, taker: str) -> None:
+        """Another worker has it: nothing is sent to a session but by its channel."""
+
+    def discard(self) -> None:
+        """It was thawed and never went on."""
+        self._on_close(self)
 
     def check(self) -> None:
         """Close the connection if its key was revoked."""
@@ -176,6 +211,19 @@ class TradingStream:
         """Start a session; the Content-Type header chooses msgpack."""
         content_type = (request.headers.get("content-type") or "").partition(";")[0].strip()
         connection.dialect = MSGPACK if content_type.lower() in _MSGPACK_TYPES else JSON
+        return self._make(connection)
+
+    async def thaw(self, connection: Connection, frozen: bytes) -> TradingSession:
+        """Go on with a session of another worker; raises MadangError."""
+        session = self._make(connection)
+        try:
+            session.thaw(msgspec.msgpack.decode(frozen, type=FrozenTrading))
+        except BaseException:
+            self._sessions.discard(session)
+            raise
+        return session
+
+    def _make(self, connection: Connection) -> TradingSession:
         session = TradingSession(
             connection, self._authenticator, self._events, self._orders, self._sessions.discard
         )

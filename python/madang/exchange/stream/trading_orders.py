@@ -62,7 +62,8 @@ class TradingOrders:
         self._sent = 0
 
     @property
-    def _under_way(self) -> int:
+    def under_way(self) -> int:
+        """How many orders have no answer yet."""
         return self._sent + len(self._tasks)
 
     def take(self, principal: Principal | None, raw: msgspec.Raw) -> None:
@@ -85,6 +86,10 @@ class TradingOrders:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _go_on(self, name: str, work: Coroutine[Any, Any, Order]) -> None:
+        self._sent -= 1
+        self._start(name, work)
+
     def _check(self, principal: Principal | None, data: OrderData) -> int:
         """Return the account that asks; raises ApiError where it may not."""
         if principal is None:
@@ -93,7 +98,7 @@ class TradingOrders:
             raise forbidden("this key may only read")
         if not 0 < len(data.id) <= ID_CHARACTERS_MAX:
             raise invalid(f"id must have 1 to {ID_CHARACTERS_MAX} characters")
-        if self._under_way >= UNDER_WAY_MAX:
+        if self.under_way >= UNDER_WAY_MAX:
             raise ApiError(429, f"{UNDER_WAY_MAX} orders are under way on this connection")
         return principal.account
 
@@ -112,7 +117,8 @@ class TradingOrders:
                     self._say_order(name, outcome.order)
                 else:
                     work = self._orders.placed(account, order, outcome)
-                    asyncio.get_running_loop().call_soon(self._start, name, work)
+                    self._sent += 1
+                    asyncio.get_running_loop().call_soon(self._go_on, name, work)
             except Exception:  # noqa: BLE001 - the outermost frame of one order
                 log.get("trading").exception("order failed", connection=self._connection.id)
 
