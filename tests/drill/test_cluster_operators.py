@@ -16,6 +16,7 @@ from tests.drill.cluster import asgi, drilled, explains, load, program, role, sc
 from tests.drill.test_cluster_deploys import GOOD
 from tests.drill.test_cluster_output import SUPERVISOR_BYTES_MAX, resident
 from tests.e2e.cluster_harness import until
+from tests.support import running as support
 
 COMMANDS = 1_000
 INSTANCES_MAX = 5
@@ -117,3 +118,32 @@ def test_a_supervisor_is_refused_while_another_has_the_folder(tmp_path: Path) ->
         assert done.returncode == 1, done.stdout + done.stderr
         assert str(running.process.pid) in done.stdout + done.stderr
         explains(running, "calm", "ready")
+
+
+def test_a_cluster_that_a_child_of_another_one_started_is_its_own(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    command = [sys.executable, "-m", "madang.cli.main"]
+    (tmp_path / "sleep.py").write_text("import time; time.sleep(600)")
+    words = [*command, "start", str(tmp_path / "sleep.py"), "--state", str(other)]
+    (tmp_path / "starter.py").write_text(
+        f"import subprocess, signal; subprocess.run({words!r}); print('done'); signal.pause()"
+    )
+    entry = {"name": "starter", "kind": "python", "target": str(tmp_path / "starter.py")}
+    with drilled(tmp_path, [{**entry, "ready": "started"}]) as running:
+        running.wait_ready()
+        try:
+            until(lambda: "| done" in running.log("starter"))
+            before = rows(other)
+            pid = running.kill("starter-0")
+            until(lambda: running.replaced("starter-0", pid))
+            until(lambda: running.log("starter").count("| done") == 2)
+            assert rows(other) == before
+            assert [row["state"] for row in before] == ["ready"]
+        finally:
+            subprocess.run([*command, "stop", "--state", str(other)], check=True, timeout=30)
+
+
+def rows(state: Path) -> list[dict[str, object]]:
+    """Return name, pid and state of what runs below a state folder."""
+    words = ("name", "pid", "state")
+    return [{word: row[word] for word in words} for row in support.rows(state)]

@@ -18,6 +18,7 @@ from pathlib import Path
 from madang.cli.asking import ask
 from madang.cli.place import CONTROL, runtime_dir
 from madang.cluster.errors import ClusterError, ControlRefused, FolderTaken, NotRunning
+from madang.cluster.escaped import LIFE
 from madang.cluster.records import LOCK_NAME
 from madang.cluster.settings import ClusterSettings, LogSettings
 
@@ -87,6 +88,7 @@ def _launch(state_dir: Path, umask: int | None) -> subprocess.Popen[bytes]:
             return subprocess.Popen(
                 [sys.executable, "-m", "madang.cluster.foreground", str(descriptor)],
                 cwd=state_dir,
+                env={name: value for name, value in os.environ.items() if name != LIFE},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
