@@ -1,11 +1,12 @@
 """Workers killed under load, beside pm2: who is refused, who fails, how soon a successor serves.
 
-Method: the hello server on two workers under each manager; 200 requests a second on connections of
-their own and 50 kept connections with ten requests a second each; every 150 ms one worker gets
-SIGKILL. A request counts as in flight when it was sent before the killed process was gone (its
-pidfd says when) and had no answer then; only such may fail. `failed_requests` are all others,
-`refused_connections` those that could not connect. A successor is ready when the manager says so:
-`madang ls`, pm2's log. The load runs in a process of its own.
+Method: the hello server on four workers under each manager; 200 requests a second on connections of
+their own and 50 kept connections with ten requests a second each; 250 ms after the last successor
+was ready the oldest worker gets SIGKILL, so that each has lived for a second, which is what both
+managers ask of one that is to be replaced at once. A request counts as in flight when it was sent
+before the killed process was gone (its pidfd says when) and had no answer then; only such may fail.
+`failed_requests` are all others, `refused_connections` those that could not connect. A successor is
+ready when the manager says so: `madang ls`, pm2's log. The load runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from bench.managers import START_LIMIT_S, Madang, Manager, Pm2, wait_for
 
 KILLS = 100
 QUICK_KILLS = 100
-QUICK_PEER_KILLS = 10
-PAUSE_S = 0.15
+QUICK_PEER_KILLS = 8
+WORKERS = 4
+PAUSE_S = 0.25
 DEATH_LIMIT_MS = 5_000
 NEW_PER_S = 200
 KEPT = 50
@@ -53,9 +55,12 @@ def kill_often(manager: Manager, kills: int) -> tuple[list[tuple[int, int]], lis
     """Kill worker after worker; return the deaths and how long each successor took, in ns."""
     deaths: list[tuple[int, int]] = []
     ready_ns: list[int] = []
+    by_age: list[int] = []
     for number in range(kills):
-        workers = sorted(manager.workers())
-        victim = workers[number % len(workers)]
+        workers = manager.workers()
+        by_age = [pid for pid in by_age if pid in workers]
+        by_age += sorted(workers.difference(by_age))
+        victim = by_age[0]
         deaths.append(kill(victim))
         wait_for(lambda v=victim, n=number + 1: manager.came_back(v, n), START_LIMIT_S, "successor")  # type: ignore[misc]
         ready_ns.append(time.monotonic_ns() - deaths[-1][0])
@@ -69,10 +74,10 @@ def was_in_flight(failure: tuple[str, str, int, int], deaths: list[tuple[int, in
     return kind != "refused" and any(sent_ns <= gone and failed_ns >= at for at, gone in deaths)
 
 
-def measure(start: Callable[[Path], Manager], kills: int) -> dict[str, float]:
+def measure(start: Callable[[Path, int], Manager], kills: int) -> dict[str, float]:
     """Run one manager under load and kill its workers."""
     with tempfile.TemporaryDirectory() as folder:
-        manager = start(Path(folder))
+        manager = start(Path(folder), WORKERS)
         try:
             # The end of its input ends the load: nobody knows beforehand how long the kills take.
             load = subprocess.Popen(

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -92,11 +92,76 @@ def npm_package(name: str) -> Path:
     return folder
 
 
-class Madang:
+class Asked:
+    """Something that runs below a state folder and is asked over its control socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self._socket = runtime_dir(self.state) / SOCKET_NAME
+
+    def ask(self, command: str, **more: object) -> dict[str, Any]:
+        """Ask over the control socket."""
+        return request(self._socket, {"command": command, **more})
+
+    def operate(self, command: str, **more: object) -> dict[str, Any]:
+        """Begin an operation and return it when it has ended."""
+        number = self.ask(command, **more)["operation"]
+
+        def ended() -> bool:
+            return bool(self.ask("operation", id=number)["state"] != "running")
+
+        wait_for(ended, RELOAD_LIMIT_S, f"the end of {command}")
+        return self.ask("operation", id=number)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what `madang ls` shows."""
+        rows: list[dict[str, Any]] = self.ask("ls")["rows"]
+        return rows
+
+    def ready(self, name: str) -> set[int]:
+        """Return the ready processes of an application."""
+        return {row["pid"] for row in self.rows() if row["app"] == name and row["state"] == "ready"}
+
+
+class Supervised(Asked):
+    """A supervisor in the foreground with these applications, as `madang start` makes it."""
+
+    def __init__(self, folder: Path, applications: list[dict[str, object]]) -> None:
+        super().__init__(folder)
+        table = {
+            "state_dir": str(self.state),
+            "runtime_dir": str(runtime_dir(self.state)),
+            "applications": applications,
+            "log": {"terminal": False},
+        }
+        self._said = folder / "supervisor.txt"
+        with self._said.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.peers.supervisor", json.dumps(table)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(lambda: b"serving" in self._said.read_bytes(), START_LIMIT_S, "our workers")
+
+    def stop(self) -> None:
+        """End the supervisor and everything it runs."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(STOP_LIMIT_S)
+
+
+def asgi(target: str, port: int, workers: int, **more: object) -> dict[str, object]:
+    """Describe an ASGI application of this repository as `madang start` does."""
+    ports = [{"name": "http", "host": "127.0.0.1", "port": port}]
+    entry = {"kind": "asgi", "target": target, "instances": workers, "ports": ports}
+    return {**entry, "directory": str(ROOT), **more}
+
+
+class Madang(Asked):
     """`madang start` in the background, with the hello server as an ordinary ASGI application."""
 
     def __init__(self, folder: Path, workers: int = WORKERS, target: str = HELLO) -> None:
-        self.state = folder / "state"
+        super().__init__(folder)
         self.workers_wanted = workers
         self.port = free_port()
         self._run(
@@ -109,17 +174,14 @@ class Madang:
         command = [sys.executable, "-m", "madang.cli.main", *arguments]
         return run([*command, "--state", str(self.state)])
 
-    def rows(self) -> list[dict[str, object]]:
-        """Return what `madang ls` shows."""
-        answer = request(runtime_dir(self.state.absolute()) / SOCKET_NAME, {"command": "ls"})
-        rows = answer["rows"]
-        assert isinstance(rows, list)
-        return rows
+    @property
+    def pid(self) -> int:
+        """Return the pid of the supervisor."""
+        return int(self.ask("ls")["supervisor"])
 
     def workers(self) -> set[int]:
         """Return the ready processes of the application."""
-        rows = self.rows()
-        return {int(str(r["pid"])) for r in rows if r["app"] == "hello" and r["state"] == "ready"}
+        return self.ready("hello")
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Look at the rows: all ready, none of them the dead one."""
@@ -138,8 +200,9 @@ class Madang:
 class Pm2:
     """pm2 in cluster mode with the seed's own server."""
 
-    def __init__(self, folder: Path) -> None:
-        self._command = [str(npm_package(PM2) / "node_modules" / ".bin" / "pm2")]
+    def __init__(self, folder: Path, workers: int = WORKERS) -> None:
+        self.workers_wanted = workers
+        self.command = [str(npm_package(PM2) / "node_modules" / ".bin" / "pm2")]
         self._log = folder / "pm2" / "pm2.log"
         self.port = free_port()
         self._environment: Mapping[str, str] = {
@@ -147,11 +210,21 @@ class Pm2:
             "PORT": str(self.port),
             "PM2_DISCRETE_MODE": "true",
         }
-        self._run("start", str(PEERS / "hello_server.js"), "-i", str(WORKERS), "--name", "hello")
+        self._run("start", str(PEERS / "hello_server.js"), "-i", str(workers), "--name", "hello")
         wait_for(lambda: answers(self.port), START_LIMIT_S, "pm2's server")
 
+    @property
+    def pid(self) -> int:
+        """Return the pid of its daemon."""
+        return int((self._log.parent / "pm2.pid").read_text())
+
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """Return the environment that its commands need."""
+        return {**os.environ, **self._environment}
+
     def _run(self, *arguments: str) -> str:
-        return run([*self._command, *arguments], environment=self._environment)
+        return run([*self.command, *arguments], environment=self._environment)
 
     def workers(self) -> set[int]:
         """Return the online processes of `pm2 jlist`."""
@@ -160,7 +233,7 @@ class Pm2:
 
     def came_back(self, dead: int, deaths: int) -> bool:
         """Count what its log says: a worker is `online` when it listens; asking costs too much."""
-        return self._log.read_text().count("] online") >= WORKERS + deaths
+        return self._log.read_text().count("] online") >= self.workers_wanted + deaths
 
     def reload(self) -> None:
         """Call `pm2 reload`, which returns when the last worker is replaced."""

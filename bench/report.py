@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 from bench.harness import ROOT, say
 
-BENCHMARKS = ("engine", "orders", "ws_orders", "venue", "recovery", "bus", "fanout", "http")
+BENCHMARKS = (
+    *("engine", "orders", "ws_orders", "venue", "recovery", "bus", "fanout", "http"),
+    *("crash", "spread", "idle"),
+)
 TIMEOUT_S = 1_800
 REPORT = ROOT / "bench" / "REPORT.md"
 
@@ -44,6 +47,23 @@ BARS: dict[str, dict[str, Bar]] = {
     "recovery": {
         "replay_commands_per_s": Bar(at_least=True, value=1_500_000),
         "snapshot_start_s": Bar(at_least=False, value=1),
+    },
+    "crash": {
+        "refused_connections": Bar(at_least=False, value=0),
+        "failed_requests": Bar(at_least=False, value=0),
+        "replacement_ready_p99_ms": Bar(at_least=False, value=100),
+    },
+    "spread": {
+        "fullest_over_mean_even": Bar(at_least=False, value=1.10),
+        "fullest_over_mean_least_connections": Bar(at_least=False, value=1.03),
+        "connections_to_hung_worker_even": Bar(at_least=False, value=0),
+        "connections_to_hung_worker_least_connections": Bar(at_least=False, value=0),
+    },
+    "idle": {
+        "supervisor_rss_mb": Bar(at_least=False, value=25),
+        "supervisor_cpu_percent": Bar(at_least=False, value=0.5),
+        "platform_worker_private_mb": Bar(at_least=False, value=30),
+        "ls_ms": Bar(at_least=False, value=300),
     },
 }
 

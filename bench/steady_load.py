@@ -3,7 +3,8 @@
 Runs in a process of its own (`python -m bench.steady_load PORT SECONDS`): a server that dies
 does not disturb the clock of its clients. It prints `started` when every kept connection has had an
 answer, then at the end one JSON object: answers, every failure with its times (monotonic
-nanoseconds, the same clock in all processes of a machine), and the longest gap between answers.
+nanoseconds, the same clock in all processes of a machine), every answer that took longer than a
+second (`slow`: sent, answered), and the longest gap between answers.
 
 A kept connection that the server closed before a request was sent is opened anew and counted
 (`reopened`), as every client does; a request that was sent and not answered is a failure.
@@ -26,6 +27,9 @@ LAST_REQUEST = b"GET / HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n"
 ANSWER_LIMIT_S = 5.0
 CONNECT_LIMIT_S = 5.0
 FAILURES_MAX = 10_000
+SLOW_NS = 1_000_000_000
+LOOKS = 2
+"""Turns of the loop before a request, so that an end of the connection which is there is seen."""
 
 
 @dataclass(slots=True)
@@ -38,10 +42,13 @@ class Tally:
     last_ns: int = 0
     longest_gap_ns: int = 0
     failures: list[tuple[str, str, int, int]] = field(default_factory=list)
+    slow: list[tuple[int, int]] = field(default_factory=list)
 
-    def answered(self, status: int) -> None:
-        """Count an answer, and the time since the one before."""
+    def answered(self, status: int, sent_ns: int) -> None:
+        """Count an answer, and the time since the one before; remember a slow one."""
         now_ns = time.monotonic_ns()
+        if now_ns - sent_ns > SLOW_NS and len(self.slow) < FAILURES_MAX:
+            self.slow.append((sent_ns, now_ns))
         if self.last_ns:
             self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self.last_ns)
         self.last_ns = now_ns
@@ -136,7 +143,7 @@ class SteadyLoad:
             self.tally.failed("refused", repr(error), began_ns)
             return
         try:
-            self.tally.answered(await connection.ask(LAST_REQUEST))
+            self.tally.answered(await connection.ask(LAST_REQUEST), began_ns)
         except (OSError, TimeoutError) as error:
             self.tally.failed("new", repr(error), began_ns)
         finally:
@@ -155,13 +162,15 @@ class SteadyLoad:
                 await asyncio.sleep(pause_s)
                 continue
             try:
-                self.tally.answered(await connection.ask(REQUEST))
+                self.tally.answered(await connection.ask(REQUEST), sent_ns)
                 self._answered_kept += 1
             except (OSError, TimeoutError) as error:
                 self.tally.failed("kept", repr(error), sent_ns)
                 connection.transport.abort()
                 connection = None
             await asyncio.sleep(pause_s)
+            for _ in range(LOOKS):
+                await asyncio.sleep(0)
             if connection is not None and (connection.lost or connection.closing):
                 self.tally.reopened += 1
                 connection.transport.close()
@@ -217,6 +226,7 @@ def main() -> None:
                 "reopened": tally.reopened,
                 "longest_gap_ms": tally.longest_gap_ns / 1e6,
                 "failures": tally.failures,
+                "slow": tally.slow,
             }
         ),
         flush=True,

@@ -48,7 +48,14 @@ def http(port: int = 0) -> list[dict[str, object]]:
 class Cluster:
     """One supervisor process and everything that it started."""
 
-    def __init__(self, folder: Path, table: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        table: Mapping[str, object],
+        launcher: Sequence[str] = (),
+        passed: Sequence[int] = (),
+    ) -> None:
+        """Start it, by `launcher` and with descriptors `passed` if somebody else is to do so."""
         self.folder = folder
         self.runtime = Path(str(table["runtime_dir"]))
         self.mark = uuid.uuid4().hex
@@ -56,7 +63,14 @@ class Cluster:
         self.terminal = folder / "terminal"
         with self.terminal.open("ab") as terminal:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.cluster_main", json.dumps(dict(table))],
+                [
+                    *launcher,
+                    sys.executable,
+                    "-m",
+                    "tests.e2e.cluster_main",
+                    json.dumps(dict(table)),
+                ],
+                pass_fds=passed,
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -131,8 +145,7 @@ class Cluster:
 
     def living(self) -> list[int]:
         """Return every process that descends from this cluster, by the mark in its environment."""
-        wanted = f"{MARK}={self.mark}".encode()
-        return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
+        return living(self.mark)
 
 
 @contextmanager
@@ -140,9 +153,21 @@ def cluster(
     folder: Path, applications: Sequence[Mapping[str, object]], **more: object
 ) -> Iterator[Cluster]:
     """Run a cluster; at the end nothing that it started may be alive."""
+    with ending(Cluster(folder, settings_table(folder, applications, **more))) as running:
+        yield running
+
+
+def settings_table(
+    folder: Path, applications: Sequence[Mapping[str, object]], **more: object
+) -> dict[str, object]:
+    """Return settings with their folders in `folder`."""
     folders = {"state_dir": str(folder / "state"), "runtime_dir": str(folder / "run")}
-    table = {**folders, "applications": list(applications), **more}
-    running = Cluster(folder, table)
+    return {**folders, "applications": list(applications), **more}
+
+
+@contextmanager
+def ending(running: Cluster) -> Iterator[Cluster]:
+    """End a cluster at the end, after which nothing that it started may be alive."""
     try:
         yield running
     finally:
@@ -163,6 +188,12 @@ def cluster(
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         assert not left, f"left behind: {left}"
+
+
+def living(mark: str) -> list[int]:
+    """Return every living process with this mark in its environment."""
+    wanted = f"{MARK}={mark}".encode()
+    return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
 
 
 def _pids() -> list[int]:

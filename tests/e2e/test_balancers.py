@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import signal
 import subprocess
@@ -53,9 +52,7 @@ class Machine:
 
     def answers(self) -> int:
         """Return how many requests it has answered with 200."""
-        text = self.venue.call(None, "GET", "/metrics").body.decode()
-        found = re.search(r'madang_http_responses_total\{status="200"\} (\d+)', text)
-        return int(found[1]) if found else 0
+        return int(self.venue.metric("madang_http_responses_total", status="200"))
 
     def gets_traffic(self, load: Load) -> bool:
         """Return whether it answered others while the load got a few answers."""

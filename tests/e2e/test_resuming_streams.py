@@ -148,6 +148,4 @@ def test_listeners_are_counted_over_all_workers_and_the_dead_are_not(venue: Venu
 
 
 def listeners(venue: Venue) -> float:
-    page = venue.call(None, "GET", "/metrics").body.decode().splitlines()
-    name = 'madang_stream_listeners{kind="data.quotes"} '
-    return next((float(line.split()[1]) for line in page if line.startswith(name)), 0.0)
+    return venue.metric("madang_stream_listeners", kind="data.quotes")

@@ -69,5 +69,4 @@ def has_halt(client: RawClient) -> bool:
 
 
 def websockets(venue: Venue) -> float:
-    page = venue.call(None, "GET", "/metrics").body.decode().splitlines()
-    return next(float(line.split()[1]) for line in page if line.startswith("madang_websockets "))
+    return venue.metric("madang_websockets")

@@ -21,6 +21,7 @@ from madang.exchange.bootstrap import PENDING, AccountPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
 from madang.wire.codes import CASH_SCALE, QUANTITY_SCALE
 from tests.support import running
+from tests.support.metrics import total
 
 SYMBOLS = {"AAPL": "100.00", "MSFT": "50.00", "ZZZZ": "0"}
 
@@ -111,6 +112,10 @@ class Venue:
         answer = self.call(who, "POST", "/v2/orders", fields)
         assert answer.status == 200, answer.body
         return answer.json()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples with these labels, over all processes."""
+        return total(self.call(None, "GET", "/metrics").body.decode(), name, **labels)
 
     def pids(self, application: str) -> list[int]:
         """Return the processes of an application that are ready."""

@@ -21,6 +21,7 @@ from madang.cluster.settings import (
     LogSettings,
     PortSettings,
 )
+from madang.edge.exporter import exporter
 from madang.exchange.demo.people import SYMBOLS, load_or_invent
 from madang.exchange.venue.settings import InstrumentSettings, VenueSettings
 from madang.wire.codes import PRICE_SCALE
@@ -36,6 +37,17 @@ PRELOAD = (
 
 def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
+    applications = [*(_market(settings, demo=demo) if settings.has_market else ())]
+    applications += settings.applications
+    return ClusterSettings(
+        state_dir=settings.state_dir,
+        runtime_dir=settings.runtime_dir,
+        applications=tuple(applications),
+        log=LogSettings(terminal=not demo),
+    )
+
+
+def _market(settings: Settings, *, demo: bool) -> list[ApplicationSettings]:
     engine = settings.venue.engine
     replica = {"engine": engine, "timezone": settings.venue.timezone}
     ledger = {
@@ -53,14 +65,12 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
         _workers(settings),
     ]
     applications += _agent(settings)
+    if settings.cluster.metrics_port:
+        section = settings.cluster
+        applications.append(exporter(section.metrics_port, section.metrics_host, PRELOAD))
     if demo:
         applications.append(_traders(settings))
-    return ClusterSettings(
-        state_dir=settings.state_dir,
-        runtime_dir=settings.runtime_dir,
-        applications=tuple(applications),
-        log=LogSettings(terminal=not demo),
-    )
+    return applications
 
 
 def _application(name: str, options: Mapping[str, object], nice: int = 0) -> ApplicationSettings:

@@ -1,30 +1,25 @@
-"""`madang ls` and `madang stop`: questions to the supervisor over its control socket.
+"""Commands on what runs: ls, stop, restart, reload, scale, delete, reset, signal, send, env.
 
-Exit codes: 0 done, 1 the supervisor refused or took too long, 3 nothing runs here. With `--json`
-the answer, or `{"error": ...}`, is one JSON object on standard output. Imports little on purpose:
-`ls` answers in well under 300 ms.
+Each takes a name everywhere in the same forms: application "web", instance "web-0", or "all".
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from madang.cluster.control import SOCKET_NAME, request, request_until_end
-from madang.cluster.errors import ControlRefused, NotRunning
+from madang.cli.asking import Answer, ask, operate, tell
+from madang.cli.completing import applications, names, signals
+from madang.cli.listing import list_instances
+from madang.cli.place import DEMO_STATE as DEMO_STATE
+from madang.cli.place import control_path
+from madang.cli.place import find_runtime_dir as find_runtime_dir
+from madang.cli.place import find_state_dir as find_state_dir
+from madang.cluster.control import request_until_end
 
-EXIT_OK = 0
-EXIT_REFUSED = 1
-EXIT_NOT_RUNNING = 3
 STOP_TIMEOUT_MS = 120_000
-DEMO_STATE = ".madang/demo"
-COLUMNS = ("name", "state", "pid", "restarts", "up", "memory", "last exit", "status")
 
 State = Annotated[
     str | None,
@@ -32,110 +27,152 @@ State = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TimeoutMs = Annotated[int, typer.Option("--timeout-ms", min=1, help="Longest wait for the end.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(help='Applications or instances, or "all".', autocompletion=names),
+]
+Name = Annotated[str, typer.Argument(help="Application or instance.", autocompletion=names)]
+Applications = Annotated[
+    list[str], typer.Argument(help='Applications, or "all".', autocompletion=applications)
+]
 
 
 def ls(state: State = None, as_json: AsJson = False) -> None:
-    """List every instance with its state, restarts, memory and last exit."""
-    raise typer.Exit(list_instances(find_runtime_dir(state), as_json))
+    """List every instance: state, pid, generation, uptime, restarts, CPU, memory, connections.
+
+    Example: madang ls --json
+    """
+    raise typer.Exit(list_instances(state, as_json=as_json))
 
 
 def stop(
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to stop; without any, everything ends.", autocompletion=names),
+    ] = None,
     state: State = None,
     timeout_ms: TimeoutMs = STOP_TIMEOUT_MS,
     as_json: AsJson = False,
 ) -> None:
-    """Stop everything gracefully and wait until it is down."""
-    raise typer.Exit(stop_cluster(find_runtime_dir(state), as_json, timeout_ms))
+    """Stop gracefully and wait until it is down; what is named stays listed as stopped.
 
-
-def find_runtime_dir(state: str | None) -> Path:
-    """Return the folder of the control socket of the state folder that is meant."""
-    from madang.cli.settings import runtime_dir
-
-    return runtime_dir(find_state_dir(state))
-
-
-def find_state_dir(state: str | None) -> Path:
-    """Return the state folder that is meant: `state`, else that of the settings here.
-
-    Where these have no running cluster but the demo has, it is the demo that is meant.
+    Examples: madang stop web, madang stop web-1, madang stop
     """
-    from madang.cli.settings import FILE, load, runtime_dir
-
-    path = Path(FILE) if Path(FILE).exists() else None
-    found = load(path, os.environ, {"cluster": {"state_dir": state}}).state_dir
-    demo = Path(DEMO_STATE).absolute()
-    runs = (runtime_dir(found) / SOCKET_NAME).exists()
-    if state is None and not runs and (runtime_dir(demo) / SOCKET_NAME).exists():
-        return demo
-    return found
+    if name:
+        raise typer.Exit(operate(control_path(state), "stop", name, as_json=as_json))
+    raise typer.Exit(stop_all(state, timeout_ms, as_json=as_json))
 
 
-def list_instances(runtime_dir: Path, as_json: bool) -> int:
-    """Print the instances; return the exit code."""
-    return _ask(lambda: request(runtime_dir / SOCKET_NAME, {"command": "ls"}), as_json, _table)
-
-
-def stop_cluster(runtime_dir: Path, as_json: bool, timeout_ms: int = STOP_TIMEOUT_MS) -> int:
-    """Stop the cluster and wait for its end; return the exit code."""
-    path = runtime_dir / SOCKET_NAME
-    return _ask(
-        lambda: request_until_end(path, {"command": "stop"}, timeout_ms),
-        as_json,
-        lambda answer: f"stopped (supervisor {answer['supervisor']})",
+def stop_all(state: str | None, timeout_ms: int, *, as_json: bool) -> int:
+    """End everything, the supervisor too, and wait for it; return the exit code."""
+    return tell(
+        lambda: request_until_end(control_path(state), {"command": "stop"}, timeout_ms),
+        as_json=as_json,
+        render=lambda answer: f"stopped (supervisor {answer['supervisor']})",
     )
 
 
-def _ask(
-    question: Callable[[], Mapping[str, object]],
-    as_json: bool,
-    render: Callable[[Mapping[str, object]], str],
-) -> int:
-    try:
-        answer = question()
-    except (NotRunning, ControlRefused) as error:
-        if as_json:
-            print(json.dumps({"error": error.message}))
-        else:
-            print(error.message, file=sys.stderr)
-        return EXIT_NOT_RUNNING if isinstance(error, NotRunning) else EXIT_REFUSED
-    print(json.dumps(answer) if as_json else render(answer))
-    return EXIT_OK
+def restart(name: Names, state: State = None, as_json: AsJson = False) -> None:
+    """Stop and start, one instance after the other; `reload` does it without a gap.
+
+    Examples: madang restart web-1, madang restart all
+    """
+    raise typer.Exit(operate(control_path(state), "restart", name, as_json=as_json))
 
 
-def _table(answer: Mapping[str, object]) -> str:
-    rows = answer["rows"]
-    assert isinstance(rows, list)
-    lines = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    text = [_aligned(line, widths) for line in lines]
-    for row in rows:
-        text += [f"{row['name']}: {line}" for line in row["tail"]]
-    return "\n".join(text)
+def reload(name: Names, state: State = None, as_json: AsJson = False) -> None:
+    """Bring new code in without a gap; if it fails, the old code serves on (exit code 1).
+
+    Examples: madang reload web, madang reload all
+    """
+    raise typer.Exit(operate(control_path(state), "reload", name, as_json=as_json))
 
 
-def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
-    return (
-        str(row["name"]),
-        str(row["state"]),
-        str(row["pid"] or "-"),
-        str(row["restarts"]),
-        _duration(int(str(row["uptime_s"]))),
-        f"{int(str(row['rss'])) / 1_048_576:.1f} MB",
-        str(row["last_exit"] or "-"),
-        str(row["status"]),
+def scale(
+    name: Annotated[str, typer.Argument(help="Application.", autocompletion=applications)],
+    instances: Annotated[str, typer.Argument(help="4, +2, -1 or max.")],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have more or fewer instances; those that go finish what they have.
+
+    Examples: madang scale web 4, madang scale web +2, madang scale web -1
+    """
+    path = control_path(state)
+    raise typer.Exit(operate(path, "scale", [name], as_json=as_json, instances=instances))
+
+
+def delete(name: Applications, state: State = None, as_json: AsJson = False) -> None:
+    """Stop applications and forget them.
+
+    Example: madang delete web
+    """
+    raise typer.Exit(operate(control_path(state), "delete", name, as_json=as_json))
+
+
+def reset(name: Names, state: State = None, as_json: AsJson = False) -> None:
+    """Count restarts from zero again.
+
+    Example: madang reset web
+    """
+
+    def work() -> Answer:
+        return {"reset": [n for one in name for n in ask(path, "reset", name=one)["reset"]]}
+
+    path = control_path(state)
+    code = tell(work, as_json=as_json, render=lambda answer: f"reset {', '.join(answer['reset'])}")
+    raise typer.Exit(code)
+
+
+def signal(
+    name: Name,
+    number: Annotated[
+        str, typer.Argument(metavar="SIGNAL", help="USR1, SIGHUP, …", autocompletion=signals)
+    ],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a signal to the processes of an application or instance.
+
+    Example: madang signal web-0 USR1
+    """
+    path = control_path(state)
+    code = tell(
+        lambda: ask(path, "signal", name=name, signal=number),
+        as_json=as_json,
+        render=lambda answer: f"signalled {', '.join(map(str, answer['pids'])) or 'nobody'}",
     )
+    raise typer.Exit(code)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
+def send(
+    name: Name,
+    text: Annotated[list[str] | None, typer.Argument(help="Else what comes on stdin.")] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a line to the standard input of a program.
+
+    Examples: madang send worker-0 reopen, echo quit | madang send worker
+    """
+    words = " ".join(text) + "\n" if text else sys.stdin.read()
+    path = control_path(state)
+    code = tell(
+        lambda: ask(path, "send", name=name, text=words),
+        as_json=as_json,
+        render=lambda answer: f"sent to {', '.join(answer['sent'])}",
+    )
+    raise typer.Exit(code)
 
 
-def _duration(seconds: int) -> str:
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, seconds = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
-    shown = [f"{value}{unit}" for value, unit in parts if value]
-    return " ".join(shown[:2]) or "0s"
+def env(name: Name, state: State = None, as_json: AsJson = False) -> None:
+    """Show the environment that a process was started with.
+
+    Example: madang env web-0
+    """
+
+    def lines(answer: dict[str, Any]) -> str:
+        return "\n".join(f"{key}={value}" for key, value in sorted(answer["environment"].items()))
+
+    path = control_path(state)
+    raise typer.Exit(tell(lambda: ask(path, "env", name=name), as_json=as_json, render=lines))

@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from madang.cli.cluster_commands import find_state_dir
+from madang.cli.completing import names
+from madang.cli.place import find_state_dir
 from madang.cluster import logs
 from madang.cluster.logs import Follower, LogLine, LogQuery
 from madang.core.errors import MadangError
@@ -29,10 +30,16 @@ AGE = re.compile(r"(\d{1,6})([smhd])")
 
 State = Annotated[str | None, typer.Option("--state", help="State folder.")]
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Applications or instances; without any, all.")
+    list[str] | None,
+    typer.Argument(help="Applications or instances; without any, all.", autocompletion=names),
 ]
 Applications = Annotated[
-    list[str] | None, typer.Option("--app", help="Only this application or instance; may repeat.")
+    list[str] | None,
+    typer.Option(
+        *("--app", "--instance"),
+        help="Only this application or instance; may repeat.",
+        autocompletion=names,
+    ),
 ]
 
 
@@ -41,7 +48,7 @@ class NoLogsError(MadangError):
 
 
 def show(
-    names: Names = None,
+    name: Names = None,
     app: Applications = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     since: Annotated[
@@ -53,9 +60,12 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     state: State = None,
 ) -> None:
-    """Show what the processes said: `madang logs web -f`, `madang logs --since 10m`."""
+    """Show what the processes said.
+
+    Examples: madang logs web -f, madang logs --since 10m, madang logs --instance web-0 --json
+    """
     folder = _folder(state)
-    wanted = frozenset([*(names or ()), *(app or ())])
+    wanted = frozenset([*(name or ()), *(app or ())])
     _check_names(folder, wanted)
     begin = since_stamp(since, datetime.now(UTC)) if since else ""
     most = lines if lines is not None else (LINES_MAX if since else LINES)
@@ -79,10 +89,13 @@ def show(
         sys.stderr.close()
 
 
-def flush(names: Names = None, state: State = None) -> None:
-    """Empty the logs: `madang flush`, `madang flush web`."""
+def flush(name: Names = None, state: State = None) -> None:
+    """Empty the logs.
+
+    Examples: madang flush, madang flush web
+    """
     folder = _folder(state)
-    wanted = frozenset(names or ())
+    wanted = frozenset(name or ())
     _check_names(folder, wanted)
     gone = logs.flush(folder, wanted)
     typer.echo(f"{gone} bytes of logs are gone")

@@ -6,9 +6,7 @@ key and what was expected.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +14,11 @@ from typing import Annotated
 
 import msgspec
 
+from madang.cli.app_tables import read_applications
+from madang.cli.place import FILE as FILE
+from madang.cli.place import runtime_dir as runtime_dir
 from madang.cluster.balancers.settings import BalancerSettings
+from madang.cluster.settings import ApplicationSettings
 from madang.core.errors import SettingsError
 from madang.core.settings import decode_section
 from madang.edge.settings import EdgeSettings
@@ -26,18 +28,21 @@ from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub.settings import HubSettings
 
-FILE = "madang.toml"
 PREFIX = "MADANG_"
-SOCKET_PATH_MAX = 100
-BUS_NAME_ROOM = 40
+APPLICATIONS = "app"
 WORKERS_MAX = 256
 
 
 class ClusterSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[cluster]`: where state lives and how many workers run ("max": one per core)."""
+    """`[cluster]`: where state lives and how many workers run ("max": one per core).
+
+    `metrics_port` serves `/metrics` on `metrics_host` too, 0 for nowhere.
+    """
 
     state_dir: str = ".madang"
     workers: int | str = "max"
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    metrics_host: str = "127.0.0.1"
 
     def worker_count(self) -> int:
         """Return the number of workers."""
@@ -67,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True):
     hub: HubSettings
     balancer: BalancerSettings
     accounts: AccountsSettings = AccountsSettings()
+    applications: tuple[ApplicationSettings, ...] = ()
+    has_market: bool = True
 
     @property
     def state_dir(self) -> Path:
@@ -79,15 +86,6 @@ class Settings(msgspec.Struct, frozen=True):
         return runtime_dir(self.state_dir)
 
 
-def runtime_dir(state_dir: Path) -> Path:
-    """Return the runtime folder of a state folder; Unix sockets bear only short paths."""
-    inside = state_dir / "run"
-    if len(str(inside / "bus")) + BUS_NAME_ROOM <= SOCKET_PATH_MAX:
-        return inside
-    digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"madang-{os.getuid()}-{digest}"
-
-
 SECTIONS = ("cluster", "edge", "venue", "ledger", "stream", "hub", "balancer", "accounts")
 
 
@@ -98,14 +96,19 @@ def load(
     source = str(path) if path else "settings"
     tables = _read(path) if path else {}
     for section in tables:
-        if section not in SECTIONS:
-            raise SettingsError(source, f"[{section}]", f"expected one of {', '.join(SECTIONS)}")
+        if section not in (*SECTIONS, APPLICATIONS):
+            known = ", ".join((*SECTIONS, f"{APPLICATIONS}.NAME"))
+            raise SettingsError(source, f"[{section}]", f"expected one of {known}")
+    # Where applications are described, the market is one of them only if it is spoken of.
+    has_market = APPLICATIONS not in tables or "venue" in tables
     for section in SECTIONS:
         table = dict(_table(tables, section, source))
         table.update(_from_environment(environment, section))
         table.update({k: v for k, v in flags.get(section, {}).items() if v is not None})
         tables[section] = table
-    return _compose(tables, source)
+    found = _compose(tables, source)
+    applications = read_applications(_table(tables, APPLICATIONS, source), source)
+    return msgspec.structs.replace(found, applications=applications, has_market=has_market)
 
 
 def _compose(tables: dict[str, object], source: str) -> Settings:

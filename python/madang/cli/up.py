@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,9 +12,10 @@ import msgspec
 
 from madang import __version__
 from madang.cli.app import compose, demo_lines, demo_venue, free_port, prepare_state
-from madang.cli.cluster_commands import DEMO_STATE
-from madang.cli.settings import FILE, Settings, load
+from madang.cli.place import DEMO_STATE, FILE
+from madang.cli.settings import Settings, load
 from madang.cluster.foreground import become_supervisor
+from madang.cluster.settings import ClusterSettings
 from madang.core.errors import SettingsError
 from madang.exchange.demo.beginning import begin_history, is_new
 from madang.exchange.engine import engine_name
@@ -53,13 +55,24 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
-    """Become the supervisor of everything; the exit code is its own."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a start in a folder means: the supervisor's settings, and what a person is told."""
+
+    settings: ClusterSettings
+    lines: tuple[str, ...]
+    umask: int | None
+
+
+def plan(config: Path | None, flags: Flags, *, demo: bool) -> Plan:
+    """Return what is to run and prepare its folder; `{http}` in a line stands for the address."""
     settings = find_settings(config, flags, demo=demo)
-    os.umask(OWNER_ONLY)
     prepare_state(settings.state_dir)
+    if not settings.has_market:
+        return Plan(compose(settings, demo=False), (), None)
     scheme = "https" if settings.edge.tls_cert else "http"
     address = f"{scheme}://{{http}}"
+    os.umask(OWNER_ONLY)
     lines = [
         f"madang {__version__} is up: {settings.cluster.worker_count()} workers, "
         f"engine {engine_name(settings.venue.engine)}",
@@ -69,9 +82,18 @@ def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
         lines += demo_lines(settings.state_dir, address)
         if is_new(settings.state_dir):
             begin_history(settings.state_dir, settings.venue)
-    lines += [
-        f"  state     {settings.state_dir}",
-        f"  log       {settings.state_dir / 'logs'}",
+    return Plan(compose(settings, demo=demo), tuple(lines), OWNER_ONLY)
+
+
+def run(config: Path | None, flags: Flags, *, demo: bool) -> NoReturn:
+    """Become the supervisor of everything; the exit code is its own."""
+    found = plan(config, flags, demo=demo)
+    state_dir = found.settings.state_dir
+    names = ", ".join(application.name for application in found.settings.applications)
+    lines = [
+        *(found.lines or (f"madang {__version__} is up: {names}",)),
+        f"  state     {state_dir}",
+        f"  log       {state_dir / 'logs'}",
         "  Ctrl-C stops it",
     ]
-    become_supervisor(compose(settings, demo=demo), "\n".join(lines) + "\n")
+    become_supervisor(found.settings, "\n".join(lines) + "\n")

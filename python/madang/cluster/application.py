@@ -20,7 +20,7 @@ from madang.cluster import channel, steering
 from madang.cluster.channel import Message
 from madang.cluster.policy import MS, Instance, Limits, State
 from madang.cluster.ports import Port
-from madang.cluster.scoreboard import Scores
+from madang.cluster.scoreboard import COUNTED, Scores
 from madang.cluster.settings import ApplicationSettings
 from madang.cluster.templates import Template
 
@@ -157,7 +157,29 @@ class Application:
         self.shares: Mapping[int, float] = {}
         self.last_problem = ""
         """Why the last reload was abandoned or rolled back, until one succeeds."""
-        self._held: dict[int, tuple[Child, int]] = {}
+        self.restarts: dict[str, int] = {}
+        """How many processes were started again, by the kind of their end."""
+        self.past = dict.fromkeys(COUNTED, 0)
+        """What the processes that have ended had counted."""
+        self.held: dict[int, tuple[Child, int]] = {}
+        """Who accepts from the socket of an absent slot, and which life of it was told to."""
+
+    def totals(self) -> dict[str, int]:
+        """Return what all its processes have counted, those included that have ended."""
+        rows = [child.scores for child in self.children()]
+        return {
+            name: past + sum(getattr(row, name) for row in rows) for name, past in self.past.items()
+        }
+
+    def keep(self, scores: Scores) -> None:
+        """Add what a process had counted when it ended."""
+        for name in COUNTED:
+            self.past[name] += getattr(scores, name)
+
+    def note_restart(self, reason: str) -> None:
+        """Count a process that is started again."""
+        kind = exit_kind(reason)
+        self.restarts[kind] = self.restarts.get(kind, 0) + 1
 
     @property
     def name(self) -> str:
@@ -231,36 +253,38 @@ class Application:
         shares = {slot: share for slot, share in self.shares.items() if slot in live}
         for port in self.ports:
             port.steer(live, shares if len(shares) == len(live) else {})
-        wanted = steering.neighbours(live, len(self.slots))
-        for absent, (holder, incarnation) in list(self._held.items()):
+        places = max(port.places for port in self.ports)
+        wanted = steering.neighbours(live, places)
+        for absent, (holder, incarnation) in list(self.held.items()):
             current = self.slots[wanted[absent]].child if absent in wanted else None
             if current is not holder or holder.incarnation != incarnation:
                 self._release(absent)
         for absent, index in wanted.items():
-            if absent not in self._held:
+            if absent not in self.held:
                 self._take(absent, self.slots[index].child)
 
     def release(self, absent: int) -> None:
         """Have the neighbour leave the socket of `absent`, which is about to be closed."""
-        if absent in self._held:
+        if absent in self.held:
             self._release(absent)
 
     def _take(self, absent: int, holder: Child) -> None:
         for port in self.ports:
+            descriptor = port.at(absent)
             message = {"kind": "take", "port": port.name, "slot": absent}
-            if not holder.tell(message, [port.listeners[absent].fileno()]):
+            if descriptor is not None and not holder.tell(message, [descriptor]):
                 return
-        self._held[absent] = (holder, holder.incarnation)
+        self.held[absent] = (holder, holder.incarnation)
 
     def _release(self, absent: int) -> None:
-        holder, incarnation = self._held.pop(absent)
+        holder, incarnation = self.held.pop(absent)
         if holder.incarnation == incarnation:
             for port in self.ports:
                 holder.tell({"kind": "release", "port": port.name, "slot": absent}, [])
 
     def close_ports(self) -> None:
         """Stop listening; what still waits is reset. A later start listens where this one did."""
-        self._held.clear()
+        self.held.clear()
         numbers = {port.name: port.address[1] for port in self.ports}
         ports = tuple(replace(p, port=numbers.get(p.name, p.port)) for p in self.settings.ports)
         self.settings = replace(self.settings, ports=ports)

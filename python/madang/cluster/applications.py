@@ -6,18 +6,22 @@ Sockets and pipes come and go here and nowhere else. Nothing here waits, or deci
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.checks import check_application, check_ports
-from madang.cluster.errors import OperationRefused
+from madang.cluster.errors import OperationRefused, PortTaken
+from madang.cluster.handles import Share
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.policy import Instance, State
 from madang.cluster.ports import Port
 from madang.cluster.processes import Processes
 from madang.cluster.settings import INSTANCES_MAX, ApplicationSettings, ClusterSettings
 from madang.cluster.specs import limits
+from madang.cluster.succession import leave_application, take_application
 from madang.cluster.templates import Template, recipe
 
 APPLICATIONS_MAX = 64
@@ -27,7 +31,15 @@ AT_REST = (State.IDLE, State.STOPPED, State.ERRORED)
 class Applications:
     """The applications of one supervisor, in the order in which they were added."""
 
-    def __init__(self, settings: ClusterSettings, processes: Processes, logger: LoggerHost) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        processes: Processes,
+        logger: LoggerHost,
+        sockets: Mapping[str, list[socket.socket]],
+    ) -> None:
+        """`sockets` are those that were there before us, by the name of their port."""
+        self._sockets = sockets
         self._settings = settings
         self._processes = processes
         self._logger = logger
@@ -56,13 +68,24 @@ class Applications:
             self._add_slot(application)
         return application
 
+    def leave(self) -> list[Share]:
+        """Return what a successor needs to go on with all of them."""
+        return [leave_application(application, self._processes) for application in self.all()]
+
+    def take_over(self, share: list[Share]) -> None:
+        """Have the applications that another of us left."""
+        for left in share:
+            take_application(left, self._settings, self._processes, self._sockets)
+
     def open_ports(self, application: Application) -> None:
         """Open the sockets, one for each slot that is wanted. Raises PortTaken."""
         kept = [port for port in application.settings.ports if port.inherit]
         slots = max(len(application.slots), application.wanted)
         try:
             for port in kept:
-                application.ports.append(Port(port, slots, self._settings.backlog))
+                application.ports.append(
+                    Port(port, slots, self._settings.backlog, self._sockets.get(port.name, ()))
+                )
         except BaseException:
             application.close_ports()
             raise
@@ -71,8 +94,15 @@ class Applications:
         """Add one slot with its sockets. Raises OperationRefused, PortTaken."""
         if len(application.slots) >= INSTANCES_MAX:
             raise OperationRefused(f"expected at most {INSTANCES_MAX} instances")
-        for port in application.ports:
-            port.add()
+        added: list[Port] = []
+        try:
+            for port in application.ports:
+                port.add()
+                added.append(port)
+        except PortTaken:
+            for port in added:
+                port.remove()
+            raise
         return self._add_slot(application)
 
     def shrink(self, application: Application) -> None:

@@ -6,25 +6,35 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from madang.cluster import linux, policy
+from madang.cluster import linux, measures, policy
 from madang.cluster.application import Application, Slot
 from madang.cluster.applications import Applications
 from madang.cluster.control import Answer, Later, Reply
 from madang.cluster.entries import decode_application, parse_instances
 from madang.cluster.errors import OperationRefused
+from madang.cluster.history import History
 from madang.cluster.operations import Operation, Operations, OperationState, Procedure
 from madang.cluster.procedures import Procedures
 from madang.cluster.processes import Processes
 from madang.cluster.reloading import Reloading
 from madang.cluster.settings import INSTANCES_MAX
-from madang.cluster.views import describe, dump, environment, metrics, rows, summaries
+from madang.cluster.views import describe, dump, environment, rows, summaries
 from madang.core.errors import MadangError
 
 OPERATIONS_SHOWN = 10
 TEXT_BYTES_MAX = 32 * 1024
 ALL = "all"
 Question = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What is asked of the supervisor as a whole."""
+
+    end: Callable[[], Answer]
+    upgrade: Callable[[Operation], Procedure]
 
 
 class Commands:
@@ -35,12 +45,13 @@ class Commands:
         applications: Applications,
         processes: Processes,
         operations: Operations,
-        end: Callable[[], Answer],
+        lifetime: Lifetime,
     ) -> None:
+        self.past = History()
         self._applications = applications
         self._processes = processes
         self._operations = operations
-        self._end = end
+        self._lifetime = lifetime
         self._procedures = Procedures(applications, processes)
         self._reloading = Reloading(applications, processes, self._procedures)
         self._table: dict[str, Callable[[Question], Answer | Later]] = {
@@ -49,7 +60,11 @@ class Commands:
             "dump": lambda _: {"applications": dump(self._applications.all())},
             "env": lambda question: {"environment": environment(*self._one(question))},
             "ls": self._ls,
-            "metrics": lambda _: {"samples": metrics(self._applications.all())},
+            "history": lambda question: self.past.answer(question.get("after")),
+            "metrics": lambda _: {
+                "samples": measures.samples(self._applications.all()),
+                "help": measures.helps(),
+            },
             "operation": self._operation,
             "reload": self._reload,
             "reset": self._reset,
@@ -60,6 +75,7 @@ class Commands:
             "start": self._start,
             "stop": self._stop,
             "tail": self._tail,
+            "upgrade": self._upgrade,
         }
 
     def answer(self, question: Question) -> Answer | Later:
@@ -79,12 +95,14 @@ class Commands:
     def _ls(self, question: Question) -> Answer:
         found = self._applications.all()
         now_ns = time.monotonic_ns()
+        logger = self._processes.logger
         return {
             "supervisor": os.getpid(),
             "rss": linux.rss_bytes(os.getpid()),
             "rows": [row for application in found for row in rows(application, now_ns)],
             "applications": summaries(found),
             "operations": [o.answer() for o in self._operations.last(OPERATIONS_SHOWN)],
+            "log": {"dropped_lines": logger.dropped_lines, "problem": logger.problem},
         }
 
     def _operation(self, question: Question) -> Answer:
@@ -174,7 +192,7 @@ class Commands:
 
     def _stop(self, question: Question) -> Answer:
         if "name" not in question:
-            return self._end()
+            return self._lifetime.end()
         names = self._names(question)
         self._interrupt(names, "stopped by the operator")
 
@@ -195,6 +213,12 @@ class Commands:
             return self._procedures.delete(operation, self._applications.find(name)[0])
 
         return self._begin("delete", names, procedure)
+
+    def _upgrade(self, question: Question) -> Answer:
+        names = [application.name for application in self._applications.all()]
+        procedure = self._lifetime.upgrade
+        operation = self._operations.begin("upgrade", "madang", names, procedure)
+        return {"operation": operation.id}
 
     def _restart(self, question: Question) -> Answer:
         def procedure(operation: Operation, name: str) -> Procedure:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from madang.cluster.errors import ControlRefused, NotRunning
+from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.loop import READ, WRITE, Loop
 
 SOCKET_NAME = "control.sock"
@@ -93,11 +94,17 @@ def _answer(client: socket.socket) -> Answer:
 class ControlServer:
     """The supervisor's side: called by its loop, never blocks, bounds connections and bytes."""
 
-    def __init__(self, path: Path, loop: Loop, handler: Handler) -> None:
+    def __init__(
+        self, path: Path, loop: Loop, handler: Handler, share: Share | None = None
+    ) -> None:
+        """Listen on `path`; `share` is what another of us left: the socket and its clients."""
         self._path = path
         self._loop = loop
         self._handler = handler
         self._clients: dict[socket.socket, tuple[bytearray, bytearray]] = {}
+        if share is not None:
+            self._go_on(share)
+            return
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         path.unlink(missing_ok=True)
         mask = os.umask(0o177)
@@ -107,6 +114,31 @@ class ControlServer:
             os.umask(mask)
         self.listener.listen(CONNECTIONS_MAX)
         loop.watch(self.listener, self._accept)
+
+    def leave(self) -> Share:
+        """Return what a successor needs to go on, with what was half asked and half answered."""
+        return {
+            "listener": handle(self.listener),
+            "clients": [
+                [handle(client), question.decode("latin-1"), unsent.decode("latin-1")]
+                for client, (question, unsent) in self._clients.items()
+            ],
+        }
+
+    def _go_on(self, share: Share) -> None:
+        self.listener = given_socket(share["listener"])
+        self._loop.watch(self.listener, self._accept)
+        for written, question, unsent in share["clients"]:
+            client = given_socket(written)
+            buffers = (bytearray(question, "latin-1"), bytearray(unsent, "latin-1"))
+            self._clients[client] = buffers
+            self._watch_client(client, unsent=bool(unsent))
+
+    def _watch_client(self, client: socket.socket, *, unsent: bool) -> None:
+        if unsent:
+            self._loop.watch(client, lambda: self._flush(client), WRITE)
+        else:
+            self._loop.watch(client, lambda: self._readable(client))
 
     def _accept(self) -> None:
         """Take a connection; with too many of them the oldest goes."""
@@ -118,7 +150,7 @@ class ControlServer:
         if len(self._clients) >= CONNECTIONS_MAX:
             self._forget(next(iter(self._clients)))
         self._clients[client] = (bytearray(), bytearray())
-        self._loop.watch(client, lambda: self._readable(client))
+        self._watch_client(client, unsent=False)
 
     def _readable(self, client: socket.socket) -> None:
         try:

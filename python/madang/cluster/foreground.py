@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from typing import NoReturn
 
+from madang.cluster import linux
 from madang.cluster.checks import check
 from madang.cluster.entries import decode
+from madang.cluster.handles import Share
 from madang.cluster.settings import ClusterSettings
-from madang.cluster.supervisor import Addresses, run_supervisor
+from madang.cluster.succession import VERSION, CannotTakeOver
+from madang.cluster.supervisor import Addresses, examine, run_supervisor
+from madang.cluster.upgrade import CHECK, RESUME, close_on_exec, received
 from madang.core.errors import MadangError
 
 EXIT_FAILED = 1
@@ -48,11 +53,10 @@ def render(banner: str, addresses: Addresses) -> str:
 
 
 def main() -> int:
-    """Run what the memfd with the given number describes."""
-    descriptor = int(sys.argv[1])
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        table = json.load(file)
+    """Run what the memfd with the given number describes: settings, or a whole supervisor."""
+    if sys.argv[1] in (RESUME, CHECK):
+        return _succeed(received(int(sys.argv[2])), only_check=sys.argv[1] == CHECK)
+    table = received(int(sys.argv[1]))
 
     def on_ready(addresses: Addresses) -> None:
         sys.stdout.write(render(table["banner"], addresses) + "\n")
@@ -60,6 +64,25 @@ def main() -> int:
 
     try:
         return run_supervisor(decode(table["settings"]), on_ready)
+    except MadangError as error:
+        sys.stderr.write(f"madang: {error.message}\n")
+        return EXIT_FAILED
+
+
+def _succeed(share: Share, *, only_check: bool) -> int:
+    """Go on as the supervisor that left `share`, or say whether that would be possible."""
+    if only_check:
+        linux.die_with_parent(signal.SIGKILL)
+    close_on_exec(share)
+    try:
+        if share["version"] != VERSION:
+            known = f"its form has version {share['version']}, this code knows {VERSION}"
+            raise CannotTakeOver(f"the state of the running supervisor cannot be read: {known}")
+        settings = decode(share["settings"])
+        if only_check:
+            examine(settings, share)
+            os._exit(0)  # nothing that was opened here is ours to close or remove
+        return run_supervisor(settings, lambda _: None, share)
     except MadangError as error:
         sys.stderr.write(f"madang: {error.message}\n")
         return EXIT_FAILED

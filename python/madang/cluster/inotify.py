@@ -7,6 +7,8 @@ import os
 import struct
 from collections.abc import Iterable
 
+from madang.cluster.handles import Share, given, handle
+
 IN_CLOEXEC = 0o2000000
 IN_NONBLOCK = 0o4000
 IN_CLOSE_WRITE = 0x8
@@ -24,18 +26,29 @@ SKIPPED_ENDINGS = (".pyc", ".swp", ".tmp", "~")
 class Inotify:
     """Watches folders with everything below them; hidden and generated files do not count."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], share: Share | None = None) -> None:
+        """Watch `paths`; or go on with what another of us left, whose changes are still queued."""
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._folders: dict[int, tuple[str, str]]
+        if share is not None:
+            self._descriptor = given(share["watch"])
+            self._folders = {watch: (folder, only) for watch, folder, only in share["folders"]}
+            return
         self._descriptor = self._libc.inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
         if self._descriptor < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-        self._folders: dict[int, tuple[str, str]] = {}
+        self._folders = {}
         for path in paths:
             if os.path.isdir(path):
                 self._add_tree(path)
             else:
                 self._add(os.path.dirname(path) or ".", os.path.basename(path))
+
+    def leave(self) -> Share:
+        """Return what a successor needs to go on."""
+        folders = [[watch, *found] for watch, found in self._folders.items()]
+        return {"watch": handle(self._descriptor), "folders": folders}
 
     def fileno(self) -> int:
         """Return the descriptor, which can be read when something has changed."""

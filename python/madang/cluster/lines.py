@@ -77,24 +77,29 @@ class RotatingFile:
         self._size = 0
         self._day = ""
         self.dropped_lines = 0
+        self.problem = ""
+        """Why nothing can be written at the moment, "" while it can."""
         self._reported = 0
 
     def write(self, lines: bytes, stamp: str) -> None:
         """Append whole lines; never raises for a disk that takes none."""
         missing = self.dropped_lines - self._reported
-        if missing:
-            lines = f"{stamp} madang | {missing} lines were dropped\n".encode() + lines
+        notice = f"{stamp} madang | {missing} lines were dropped\n".encode() if missing else b""
+        text = notice + lines
         try:
             descriptor = self._open(stamp)
-            if self._is_over(len(lines), stamp):
+            if self._is_over(len(text), stamp):
                 self._rotate(stamp)
                 descriptor = self._open(stamp)
-            self._append(descriptor, lines)
-        except OSError:
-            self.dropped_lines += lines.count(b"\n") - (1 if missing else 0)
-            self.close()
-        else:
+            kept, self.problem = self._append(descriptor, text)
+        except OSError as error:
+            kept, self.problem = 0, error.strerror or repr(error)
+        told = kept >= len(notice)
+        if told:
             self._reported = self.dropped_lines
+        self.dropped_lines += text.count(b"\n", kept) - (0 if told else 1)
+        if self.problem:
+            self.close()
 
     def close(self) -> None:
         """Close the file; the next write opens it again."""
@@ -119,12 +124,19 @@ class RotatingFile:
             return False
         return self._size + more > self._limits.file_bytes or stamp[:DAY_CHARACTERS] > self._day
 
-    def _append(self, descriptor: int, lines: bytes) -> None:
-        view = memoryview(lines)
-        while view:
-            written = os.write(descriptor, view)
-            self._size += written
-            view = view[written:]
+    def _append(self, descriptor: int, text: bytes) -> tuple[int, str]:
+        """Return how many bytes are in the file, whole lines, and why not all, "" when all are."""
+        view, done, problem = memoryview(text), 0, ""
+        try:
+            while done < len(text):
+                done += os.write(descriptor, view[done:])
+        except OSError as error:
+            problem = error.strerror or repr(error)
+            whole = text.rfind(b"\n", 0, done) + 1
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - (done - whole))
+            done = whole
+        self._size += done
+        return done, problem
 
     def _rotate(self, stamp: str) -> None:
         self.close()

@@ -29,6 +29,8 @@ READS_PER_TURN = 4
 TERMINAL_BACKLOG_BYTES = 1024 * 1024
 TERMINAL_WRITE_BYTES = 4096
 ORPHAN_LIMIT_S = 3.5
+ORPHAN_LOOK_S = 0.25
+SAY_PERIOD_S = 1.0
 STANDARD_ERROR = 2
 
 
@@ -88,14 +90,17 @@ class Logger:
         self._streams: dict[str, tuple[int, LineStream, RotatingFile]] = {}
         self._files: dict[str, RotatingFile] = {}
         self._finishing = False
+        self._said: tuple[int, str] = (0, "")
+        self._say_at = 0.0
         self._orphaned_at: float | None = None
 
     def run(self) -> None:
         """Serve until told to finish, or until nobody is left who could write."""
         while not self._finishing and (self._streams or self._orphaned_at is None):
-            for key, _ in self._selector.select(None if self._orphaned_at is None else 0.25):
+            for key, _ in self._selector.select(self._patience_s()):
                 callback: Callable[[], None] = key.data
                 callback()
+            self._say_what_is_dropped()
             if self._is_overdue():
                 end_leftovers(self._runtime_dir, self._supervisor)
                 self._finishing = True
@@ -106,10 +111,37 @@ class Logger:
         if self._terminal is not None:
             self._flush_terminal()
 
+    def _patience_s(self) -> float | None:
+        """Return for how long nothing may happen before there is something to do."""
+        if self._orphaned_at is not None:
+            return ORPHAN_LOOK_S
+        return None if self._dropped() == self._said else SAY_PERIOD_S
+
     def _is_overdue(self) -> bool:
         """Whether the supervisor has been dead for longer than its children may be alive."""
         orphaned_at = self._orphaned_at
         return orphaned_at is not None and time.monotonic() - orphaned_at > ORPHAN_LIMIT_S
+
+    def _say_what_is_dropped(self) -> None:
+        """Let the supervisor know, so that `madang ls` can say why lines are missing."""
+        now = time.monotonic()
+        if self._orphaned_at is not None or now < self._say_at:
+            return
+        found = self._dropped()
+        if found == self._said:
+            return
+        message = {"kind": "dropped", "lines": found[0], "problem": found[1]}
+        try:
+            channel.send(self._channel, message)
+        except (channel.ChannelClosed, BlockingIOError):
+            return  # its end-of-file follows, or it has not read yet: later
+        self._said, self._say_at = found, now + SAY_PERIOD_S
+
+    def _dropped(self) -> tuple[int, str]:
+        """Return how many lines were dropped so far, and why none can be written."""
+        files = self._files.values()
+        problem = next((file.problem for file in files if file.problem), "")
+        return sum(file.dropped_lines for file in files), problem
 
     def _receive(self) -> None:
         try:

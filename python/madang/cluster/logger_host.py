@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from madang.cluster import channel
 from madang.cluster.execute import execute
+from madang.cluster.handles import Share, given, given_socket, handle
 from madang.cluster.loop import Loop
 from madang.cluster.policy import MS
 
@@ -29,16 +30,61 @@ OnTail = Callable[[list[str]], None]
 class LoggerHost:
     """Runs the logger and holds the pipes that it reads."""
 
-    def __init__(self, loop: Loop, options: Mapping[str, object]) -> None:
+    def __init__(
+        self, loop: Loop, options: Mapping[str, object], share: Share | None = None
+    ) -> None:
+        """Have a logger; `share` is what another of us left: a running one, and its pipes."""
         self._loop = loop
+        self._left: dict[str, tuple[int, int, str, str]] = {}
         self._options = json.dumps(dict(options))
         self._pipes: dict[str, tuple[int, int, str, str]] = {}
         self._asked: dict[str, list[OnTail]] = {}
         self._started_ns = 0
         self._pause_ns = PAUSE_NS
         self._ending = False
+        self.dropped_lines = 0
+        """How many lines this logger could not write so far."""
+        self.problem = ""
+        """Why it cannot write at the moment, "" while it can."""
         self.pid: int | None = None
         self.channel: socket.socket | None = None
+        if share is not None:
+            self.pid = share["pid"]
+            self.dropped_lines, self.problem = share["dropped_lines"], share["problem"]
+            if share["channel"] is not None:
+                self.channel = given_socket(share["channel"])
+            for key, reading, writing, name, file in share["pipes"]:
+                self._left[key] = (given(reading), given(writing), name, file)
+
+    def leave(self) -> Share:
+        """Return what a successor needs to go on with the logger that runs."""
+        return {
+            "pid": self.pid,
+            "channel": handle(self.channel),
+            "dropped_lines": self.dropped_lines,
+            "problem": self.problem,
+            "pipes": [
+                [key, handle(reading), handle(writing), name, file]
+                for key, (reading, writing, name, file) in self._pipes.items()
+            ],
+        }
+
+    def go_on(self) -> None:
+        """Go on with the logger that was left; start one if it had died."""
+        for reading, writing, _, _ in self._left.values():
+            os.close(reading)
+            os.close(writing)
+        self._left.clear()
+        self._started_ns = time.monotonic_ns()
+        if self.channel is None:
+            self.start()
+        else:
+            self._loop.watch(self.channel, self._read)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is awaited."""
+        return bool(self._asked)
 
     def start(self) -> None:
         """Start the process and hand it every pipe."""
@@ -64,6 +110,7 @@ class LoggerHost:
     def died(self) -> None:
         """Have it replaced; at once if it had been running well."""
         self.pid = None
+        self.dropped_lines, self.problem = 0, ""
         self._unwatch()
         if self._ending:
             return
@@ -73,7 +120,14 @@ class LoggerHost:
         self._loop.at(now_ns + self._pause_ns, self.start)
 
     def add(self, key: str, name: str, file: str) -> int:
-        """Make pipe `key`, whose lines are named `name` and go to `file`; return its write end."""
+        """Make pipe `key`, whose lines are named `name` and go to `file`; return its write end.
+
+        A pipe of that key that another of us left is taken over instead.
+        """
+        left = self._left.pop(key, None)
+        if left is not None:
+            self._pipes[key] = left
+            return left[1]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         with suppress(PermissionError):  # the user's pipe budget is used up: the default works too
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, channel.BUFFER_BYTES)
@@ -120,6 +174,10 @@ class LoggerHost:
             except channel.ChannelClosed:
                 self._unwatch()
                 return
+            if message["kind"] == "dropped":
+                self.dropped_lines = int(str(message["lines"]))
+                self.problem = str(message["problem"])
+                continue
             lines = message["lines"]
             assert isinstance(lines, list)
             for on_tail in self._asked.pop(str(message["key"]), []):

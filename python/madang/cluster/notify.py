@@ -55,10 +55,17 @@ def compose(ready: bool, status: str) -> bytes:
 class Listener:
     """The supervisor's side."""
 
-    def __init__(self, address: Path | str) -> None:
-        """Listen on a path, or with "@name" on an abstract address that any user can reach."""
+    def __init__(self, address: Path | str, descriptor: int | None = None) -> None:
+        """Listen on a path, or with "@name" on an abstract address that any user can reach.
+
+        `descriptor` is a socket that has been listening there all the time.
+        """
         self.address = str(address)
         self._path = None if self.address.startswith("@") else Path(address)
+        if descriptor is not None:
+            self.socket = socket.socket(fileno=descriptor)
+            self.socket.setblocking(False)
+            return
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         if self._path is None:

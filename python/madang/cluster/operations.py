@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from madang.cluster.errors import OperationRefused
+from madang.core.errors import MadangError
 
 KEPT_MAX = 200
 STEPS_MAX = 1_000
@@ -104,6 +106,28 @@ class Operations:
         operation.procedure = procedure(operation)
         return operation
 
+    def leave(self) -> list[dict[str, object]]:
+        """Return every operation that is remembered, for a successor."""
+        return [
+            {**operation.answer(), "applications": sorted(operation.applications)}
+            for operation in self._kept.values()
+        ]
+
+    def take_over(self, share: list[dict[str, Any]]) -> Operation:
+        """Remember what another of us left; return the one that runs, which is our own coming."""
+        for left in share:
+            operation = Operation(left["id"], left["kind"], left["name"], frozenset())
+            operation.applications = frozenset(left["applications"])
+            operation.state = OperationState(left["state"])
+            operation.steps, operation.reason = left["steps"], left["reason"]
+            self._kept[operation.id] = operation
+        self._ids = itertools.count(max(self._kept) + 1)
+        return self.running()[0]
+
+    def end(self, operation: Operation) -> None:
+        """End an operation that has no procedure any more, as done."""
+        self._end(operation, OperationState.DONE, "")
+
     def running(self) -> list[Operation]:
         """Return the operations under way, oldest first."""
         return [o for o in self._kept.values() if o.state is OperationState.RUNNING]
@@ -144,6 +168,8 @@ class Operations:
                 self._end(operation, OperationState.ROLLED_BACK, str(reason))
             except OperationFailed as reason:
                 self._end(operation, OperationState.FAILED, str(reason))
+            except MadangError as error:
+                self._end(operation, OperationState.FAILED, error.message)
 
     def cancel(self, application: str, reason: str, state: OperationState) -> None:
         """End what has `application`, as `state` and with that reason."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.applications import AT_REST, Applications
-from madang.cluster.errors import PortTaken
+from madang.cluster.errors import OperationRefused, PortTaken
 from madang.cluster.moving import move
 from madang.cluster.operations import (
     Operation,
@@ -49,7 +49,17 @@ class Procedures:
             if slot.child.state in AT_REST:
                 self._processes.feed(slot.child, policy.Start())
         operation.say(f"starting {_names(slots)}")
-        yield lambda: all(slot.child.state in SETTLED for slot in slots)
+        deaths = [slot.child.instance.restarts for slot in slots]
+
+        def settled() -> bool:
+            """Whether all are up, or one has died: it is tried again, but that must be known."""
+            died = any(
+                slot.child.instance.restarts > before
+                for slot, before in zip(slots, deaths, strict=True)
+            )
+            return died or all(slot.child.state in SETTLED for slot in slots)
+
+        yield settled
         yield from self._require_ready(slots)
 
     def _open(self, application: Application) -> Procedure:
@@ -68,8 +78,10 @@ class Procedures:
     def _require_ready(self, slots: list[Slot]) -> Procedure:
         failed = [slot for slot in slots if slot.child.state not in (State.READY, State.STALLED)]
         if failed:
-            child = failed[0].child
+            child = max(failed, key=lambda slot: slot.child.instance.restarts).child
             reason = f"{child.name} is {child.state}: {child.instance.last_exit or 'stopped'}"
+            if child.state is not State.ERRORED:
+                reason += " (it is tried again)"
             words: list[str] = []
             yield from self.last_words(child, words)
             raise OperationFailed("\n".join([reason, *words]))
@@ -105,11 +117,17 @@ class Procedures:
 
     def scale(self, operation: Operation, application: Application, wanted: int) -> Procedure:
         """Have `wanted` slots: new ones are started, the last ones drained and closed."""
-        application.wanted = wanted
+        before, application.wanted = application.wanted, wanted
         added: list[Slot] = []
         yield from self._open(application)
-        while len(application.slots) < wanted:
-            added.append(self._applications.grow(application))
+        try:
+            while len(application.slots) < wanted:
+                added.append(self._applications.grow(application))
+        except (OperationRefused, PortTaken):
+            for _ in added:
+                self._applications.shrink(application)
+            application.wanted = before
+            raise
         application.steer()
         resting = (State.STOPPED, State.STOPPING)
         waking = [

@@ -14,10 +14,12 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
-from madang.cluster import channel, linux, policy, shutdown
+from madang.cluster import channel, escaped, linux, policy, shutdown
 from madang.cluster.application import Application, Child
 from madang.cluster.execute import execute
+from madang.cluster.handles import Share, handle, opened
 from madang.cluster.journal import Journal
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.loop import Loop
@@ -39,17 +41,27 @@ class Processes:
     """All children of one supervisor."""
 
     def __init__(
-        self, settings: ClusterSettings, loop: Loop, logger: LoggerHost, journal: Journal
+        self,
+        settings: ClusterSettings,
+        loop: Loop,
+        logger: LoggerHost,
+        journal: Journal,
+        share: Share | None = None,
     ) -> None:
+        """Have no children yet; `share` is what another of us left, except for its children."""
+        left = share or {}
         self.settings = settings
         self.logger = logger
         self.journal = journal
-        self.board = Scoreboard.create()
+        board = opened(left.get("board"))
+        self.board = Scoreboard.create() if board is None else Scoreboard(board)
         self.templates = Templates(
             logger.add("template", "template", "madang"), self._watch_template
         )
         self.applications: dict[str, Application] = {}
         self.by_pid: dict[int, Child] = {}
+        self.helpers: dict[int, Callable[[int], None]] = {}
+        """Processes that are no children of an application: called with their wait status."""
         self.on_change: Callable[[Child], None] = lambda _: None
         self._loop = loop
         self._by_request: dict[int, Child] = {}
@@ -57,9 +69,56 @@ class Processes:
         self._unclaimed: dict[int, int] = {}
         self._request_ids = itertools.count(1)
         self._record = Record(settings.runtime_dir)
-        self._notify = Listener(settings.runtime_dir / "notify.sock")
+        self._notify = Listener(settings.runtime_dir / "notify.sock", opened(left.get("notify")))
         self._open_notify: Listener | None = None
         loop.watch(self._notify.socket, lambda: self._notices(self._notify))
+        if left.get("open_notify") is not None:
+            self._open_to_all(Listener(left["open_address"], opened(left["open_notify"])))
+        for template in left.get("templates", ()):
+            self.templates.take_over(template)
+
+    # --- another of us ------------------------------------------------------------------------
+
+    def leave(self) -> Share:
+        """Return what a successor needs, except for the children."""
+        everyone = self._open_notify
+        return {
+            "board": handle(self.board.descriptor),
+            "notify": handle(self._notify.socket),
+            "open_notify": None if everyone is None else handle(everyone.socket),
+            "open_address": "" if everyone is None else everyone.address,
+            "templates": [template.leave() for template in self.templates.all()],
+        }
+
+    def take_child(self, child: Child, end: int | None, given_input: int | None) -> None:
+        """Take over a child that another of us left, with our end of its channel and its input."""
+        child.input = given_input
+        if child.pid is not None:
+            self.by_pid[child.pid] = child
+        if child.row is not None:
+            self.board.claim(child.row)
+            child.scores = self.board.scores(child.row)
+        if end is not None:
+            child.channel = ours = socket.socket(fileno=end)
+            ours.setblocking(False)
+            self._loop.watch(ours, lambda: self._heard(child, ours))
+
+    def go_on(self) -> None:
+        """Go on where another of us has left off: every watchdog starts anew."""
+        for template in self.templates.all():
+            self._watch_template(template)
+        self._write_record()
+        now_ns = time.monotonic_ns()
+        for child in self.by_pid.values():
+            if child.state is State.READY:
+                child.instance = replace(child.instance, heartbeat_ns=now_ns)
+            elif child.state is State.STARTING:
+                self._await_ready(child)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a process has been asked for that is not yet there."""
+        return bool(self._by_request)
 
     # --- events in, actions out ---------------------------------------------------------------
 
@@ -182,10 +241,14 @@ class Processes:
         if not child.application.settings.user:
             return os.path.abspath(self._notify.address)
         if self._open_notify is None:
-            self._open_notify = Listener(f"@madang-{os.getpid()}-{random.getrandbits(64):x}")
-            listener = self._open_notify
-            self._loop.watch(listener.socket, lambda: self._notices(listener))
+            listener = Listener(f"@madang-{os.getpid()}-{random.getrandbits(64):x}")
+            self._open_to_all(listener)
+            return listener.address
         return self._open_notify.address
+
+    def _open_to_all(self, listener: Listener) -> None:
+        self._open_notify = listener
+        self._loop.watch(listener.socket, lambda: self._notices(listener))
 
     def _answers(self, answers: list[Spawned]) -> None:
         for answer in answers:
@@ -275,23 +338,40 @@ class Processes:
 
     def reap(self) -> None:
         """Take every ended child; its group is killed before its pid can be used again."""
+        ended = False
         for pid, status in shutdown.ended_children():
+            ended = True
             if pid == self.logger.pid:
                 self.logger.died()
+            elif pid in self.helpers:
+                self.helpers.pop(pid)(status)
             elif pid in self.by_pid:
                 self._gone(pid, status)
             elif self._by_request and len(self._unclaimed) < UNCLAIMED_EXITS_MAX:
                 self._unclaimed[pid] = status
         if not self._by_request:
             self._unclaimed.clear()
+        if ended:
+            self._end_orphans()
 
     def _gone(self, pid: int, status: int) -> None:
         child = self.by_pid.pop(pid)
         self._exited(child, exit_text(status))
         self._write_record()
 
+    def _end_orphans(self) -> None:
+        """End what left the process group of a child that is gone."""
+        known = {*self.by_pid, self.logger.pid or 0}
+        folder = os.path.abspath(self.settings.runtime_dir)
+        own = os.getpid()
+        lives = {escaped.life(own, c.name, c.incarnation) for c in self.by_pid.values()}
+        for pid in escaped.orphans(known, lives, folder):
+            self.journal.write("ended what a child had left behind", pid=pid)
+            linux.signal_group(pid, signal.SIGKILL)
+
     def _exited(self, child: Child, reason: str) -> None:
-        child.slot.note_exit(_cause(child, reason), child)
+        cause = _cause(child, reason)
+        child.slot.note_exit(cause, child)
         child.pid = None
         child.pending_signal = None
         if child.channel is not None:
@@ -300,11 +380,14 @@ class Processes:
         child.close_channels()
         self._forget_probe(child)
         row, child.row = child.row, None
+        child.application.keep(child.scores)
         child.scores = Scores()
         if row is not None:
             self.board.give_back(row)
         jitter = random.randrange(policy.JITTER_SCALE)
         self.feed(child, policy.Exited(reason, jitter))
+        if child.state in (State.STARTING, State.BACKOFF):
+            child.application.note_restart(cause)
         child.application.steer()
 
     def _write_record(self) -> None:

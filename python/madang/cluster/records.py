@@ -22,6 +22,7 @@ from pathlib import Path
 
 from madang.cluster import linux
 from madang.cluster.errors import FolderTaken
+from madang.cluster.escaped import left_by
 from madang.core.errors import SettingsError
 
 LOCK_NAME = "supervisor.lock"
@@ -34,9 +35,13 @@ OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 class FolderLock:
     """Exclusive hold of `folder` by this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, descriptor: int | None = None) -> None:
+        """Take the folder; with `descriptor`, an open lock of this process, go on holding it."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = folder / LOCK_NAME
+        if descriptor is not None:
+            self._descriptor = descriptor
+            return
         while True:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -60,6 +65,10 @@ class FolderLock:
         except FileNotFoundError:
             return False
 
+    def fileno(self) -> int:
+        """Return the descriptor that holds the folder."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give the folder back and remove the file."""
         self._path.unlink(missing_ok=True)
@@ -67,17 +76,20 @@ class FolderLock:
 
 
 @contextmanager
-def held_runtime_folder(folder: Path, state_dir: Path) -> Iterator[None]:
+def held_runtime_folder(
+    folder: Path, state_dir: Path, descriptor: int | None = None
+) -> Iterator[FolderLock | None]:
     """Hold the runtime folder of a state folder that is held already, and clear it away at the end.
 
+    Yields its lock, None where both folders are one; `descriptor` is such a lock that is open.
     Raises FolderTaken, and SettingsError where somebody else could write into it.
     """
     outside = not folder.resolve().is_relative_to(state_dir.resolve())
     if outside:
         _claim(folder)
-    lock = None if folder.resolve() == state_dir.resolve() else FolderLock(folder)
+    lock = None if folder.resolve() == state_dir.resolve() else FolderLock(folder, descriptor)
     try:
-        yield
+        yield lock
     finally:
         if lock is not None:
             lock.release()
@@ -123,7 +135,7 @@ class Record:
 
 
 def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
-    """Return the groups that the record names and that still have members.
+    """Return the groups that the record names and that still have members, and who left them.
 
     With `supervisor`, only when that process wrote the record.
     """
@@ -139,7 +151,15 @@ def leftovers(runtime_dir: Path, supervisor: int | None = None) -> list[int]:
         living = linux.start_ticks(pid)
         if (ticks is not None and living == ticks) or (living is None and _has_members(pid)):
             found.append(pid)
-    return found
+    runtime = os.path.abspath(runtime_dir)
+    return found + [p for p in left_by(table["supervisor"], runtime) if _group(p) not in found]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _has_members(group: int) -> bool:

@@ -49,12 +49,15 @@ class Scores:
     requests = Cell(4)
     """Requests answered since the process began."""
     errors = Cell(5)
-    """Those of them answered with 5xx."""
+    """Those of them answered with 5xx; the cells below have 2xx, 3xx and 4xx."""
     in_flight = Cell(6)
     outbox_bytes = Cell(7)
     slow_consumers = Cell(8)
     bus_sent = Cell(9)
     bus_received = Cell(10)
+    succeeded = Cell(11)
+    redirected = Cell(12)
+    refused = Cell(13)
 
     def __init__(self, cells: memoryview | None = None) -> None:
         self.cells = (
@@ -66,6 +69,17 @@ class Scores:
         return {name: self.cells[index] for index, name in enumerate(CELLS)}
 
 
+COUNTED = (
+    "requests",
+    "errors",
+    "succeeded",
+    "redirected",
+    "refused",
+    "slow_consumers",
+    "bus_sent",
+    "bus_received",
+)
+"""The cells that only grow as long as a process lives."""
 CELLS = tuple(name for name, value in vars(Scores).items() if isinstance(value, Cell))
 
 
@@ -94,6 +108,10 @@ class Scoreboard:
             bytes(ROW_CELLS * CELL_BYTES)
         ).cast("q")
         return row
+
+    def claim(self, row: int) -> None:
+        """Take a row as it is: its process has been there all the time."""
+        self._free.remove(row)
 
     def give_back(self, row: int) -> None:
         """Let the row be taken by another; its process is gone."""

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from madang.cluster import escaped
 from madang.cluster.application import Child
 from madang.cluster.launch import VARIABLE
 from madang.cluster.policy import MS, Limits
@@ -59,7 +60,8 @@ def child_variables(settings: ClusterSettings, child: Child) -> dict[str, str]:
         "MADANG_NAME": child.name,
         "MADANG_INSTANCE": str(child.slot.index),
         "MADANG_GENERATION": str(child.generation),
-        "MADANG_RUNTIME_DIR": os.path.abspath(settings.runtime_dir),
+        escaped.FOLDER: os.path.abspath(settings.runtime_dir),
+        escaped.LIFE: escaped.life(os.getpid(), child.name, child.incarnation),
     }
     port = application.own_port(child.slot.index)
     if port is not None:

@@ -12,14 +12,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
+from madang import __version__
 from madang.cluster import linux, policy, shutdown
 from madang.cluster.application import Application, Child
 from madang.cluster.applications import Applications
 from madang.cluster.checks import check
-from madang.cluster.commands import Commands
+from madang.cluster.commands import Commands, Lifetime
 from madang.cluster.control import SOCKET_NAME, Answer, ControlServer
+from madang.cluster.handles import Share, handle, opened
 from madang.cluster.journal import Journal
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.loop import Loop
@@ -27,40 +30,72 @@ from madang.cluster.operations import Operation, Operations, OperationState
 from madang.cluster.policy import State
 from madang.cluster.processes import Processes
 from madang.cluster.records import FolderLock, end_leftovers, held_runtime_folder
+from madang.cluster.service_manager import ServiceManager
 from madang.cluster.settings import ClusterSettings
+from madang.cluster.succession import VERSION, is_quiet
+from madang.cluster.upgrade import Departure, Upgrade
 from madang.cluster.upkeep import Upkeep, Wishes
 
 EXIT_BOOT_FAILURE = 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
+SETTLED = (State.READY, State.ERRORED, State.STOPPED)
+STATUS_APPLICATIONS_MAX = 10
 OWN_LAG_NS = 500 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
 
 
-def run_supervisor(settings: ClusterSettings, on_ready: Callable[[Addresses], None]) -> int:
+def run_supervisor(
+    settings: ClusterSettings, on_ready: Callable[[Addresses], None], share: Share | None = None
+) -> int:
     """Run the cluster in the foreground until it is stopped and return the exit code.
 
     That is 0 after a stop, 3 when an application could not be started. `on_ready(addresses by port
     name)` is called once, when every instance is ready for the first time. Raises SettingsError,
     UnsupportedSystem, FolderTaken, PortTaken before anything has started. Needs the main thread.
+    With `share` it goes on as the supervisor that left it, in whose process it runs.
     """
     linux.require_linux()
     check(settings)
-    lock = FolderLock(settings.state_dir)
+    left = share or {"locks": [None, None]}
+    outer, inner = (opened(written) for written in left["locks"])
+    lock = FolderLock(settings.state_dir, outer)
     try:
-        with held_runtime_folder(settings.runtime_dir, settings.state_dir):
-            ended = end_leftovers(settings.runtime_dir)
-            return Supervisor(settings, on_ready).run(ended)
+        with held_runtime_folder(settings.runtime_dir, settings.state_dir, inner) as own:
+            ended = end_leftovers(settings.runtime_dir) if share is None else []
+            manager = ServiceManager(os.environ, left.get("manager"))
+            supervisor = Supervisor(settings, manager, (lock, own), share)
+            try:
+                return supervisor.run(on_ready, ended)
+            finally:
+                manager.close()
     finally:
         lock.release()
+
+
+def examine(settings: ClusterSettings, share: Share) -> None:
+    """Take over a copy of what a supervisor left, as far as that touches nothing."""
+    check(settings)
+    manager = ServiceManager(os.environ, share["manager"])
+    Supervisor(settings, manager, (), share).take_over(share)
 
 
 class Supervisor:
     """The state of one running cluster."""
 
-    def __init__(self, settings: ClusterSettings, on_ready: Callable[[Addresses], None]) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        manager: ServiceManager,
+        locks: Sequence[FolderLock | None],
+        share: Share | None,
+    ) -> None:
+        left = share or {}
+        self._manager = manager
         self._settings = settings
-        self._on_ready = on_ready
+        self._locks = locks
+        self._left = share
         self._loop = Loop()
         options = {
             "folder": str(settings.state_dir / "logs"),
@@ -71,14 +106,19 @@ class Supervisor:
             "days": settings.log.days,
             "terminal": settings.log.terminal,
         }
-        self._logger = LoggerHost(self._loop, options)
+        self._logger = LoggerHost(self._loop, options, left.get("logger"))
         self._journal = Journal(self._logger.add("madang", "madang", "madang"))
-        self._processes = Processes(settings, self._loop, self._logger, self._journal)
-        self._applications = Applications(settings, self._processes, self._logger)
-        self._operations = Operations(self._operation_ended)
-        self._commands = Commands(
-            self._applications, self._processes, self._operations, self._stop_by_command
+        self._processes = Processes(
+            settings, self._loop, self._logger, self._journal, left.get("processes")
         )
+        self._applications = Applications(settings, self._processes, self._logger, manager.sockets)
+        self._operations = Operations(self._operation_ended)
+        departure = Departure(
+            self._leave, self._hold_signals, self._release_signals, self._what_is_under_way
+        )
+        upgrade = Upgrade(self._loop, self._processes, departure)
+        lifetime = Lifetime(self._stop_by_command, upgrade.procedure)
+        self._commands = Commands(self._applications, self._processes, self._operations, lifetime)
         self._processes.on_change = self._changed
         self._turned_ns = time.monotonic_ns()
         self._booted = False
@@ -86,22 +126,29 @@ class Supervisor:
         self._stop_requests = 0
         self._wake_read, self._wake_write = socket.socketpair()
 
-    def run(self, ended: list[int]) -> int:
-        """Start everything, serve until stopped, end everything."""
+    def run(self, on_ready: Callable[[Addresses], None], ended: list[int]) -> int:
+        """Start everything or go on with it, serve until stopped, end everything."""
+        self._on_ready = on_ready
         previous = self._catch_signals()
         try:
-            for application in self._settings.applications:
-                self._applications.add(application)
             linux.become_subreaper()
-            path = self._settings.runtime_dir / SOCKET_NAME
-            control = ControlServer(path, self._loop, self._commands.answer)
+            if self._left is None:
+                for application in self._settings.applications:
+                    self._applications.add(application)
+                self._control = self._open_control()
+            else:
+                self.take_over(self._left)
             try:
-                self._start(ended)
+                self._loop.watch(self._wake_read, self._woken)
+                if self._left is None:
+                    self._start(ended)
+                else:
+                    self._go_on()
                 while not self._finished():
                     self._turn()
             finally:
                 self._end()
-                control.close()
+                self._control.close()
         finally:
             shutdown.restore_signals(previous)
             self._processes.close()
@@ -114,15 +161,15 @@ class Supervisor:
     def _catch_signals(self) -> list[tuple[signal.Signals, shutdown.Handler]]:
         self._wake_write.setblocking(False)
         self._wake_read.setblocking(False)
-        previous = [
-            (number, signal.signal(number, lambda *_: None))
-            for number in (*STOP_SIGNALS, signal.SIGCHLD)
-        ]
+        previous = [(number, signal.signal(number, lambda *_: None)) for number in SIGNALS]
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         return previous
 
+    def _open_control(self, share: Share | None = None) -> ControlServer:
+        path = self._settings.runtime_dir / SOCKET_NAME
+        return ControlServer(path, self._loop, self._commands.answer, share)
+
     def _start(self, ended: list[int]) -> None:
-        self._loop.watch(self._wake_read, self._woken)
         self._logger.start()
         self._journal.write("supervisor started", pid=os.getpid())
         if ended:
@@ -133,15 +180,20 @@ class Supervisor:
         for application in self._applications.all():
             for slot in application.slots:
                 self._processes.feed(slot.child, policy.Start())
+        self._upkeep = self._look_after()
+        self._manager.begin(self._loop, self._status)
+        self._check_boot()
+
+    def _look_after(self, share: Share | None = None) -> Upkeep:
         commands = self._commands
         wishes = Wishes(
             self._operations.busy,
             commands.replace,
             commands.scale_to,
             commands.reload,
+            commands.past.add,
         )
-        self._upkeep = Upkeep(self._loop, self._processes, self._journal, wishes)
-        self._check_boot()
+        return Upkeep(self._loop, self._processes, self._journal, wishes, share)
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and for its time at most."""
@@ -192,9 +244,12 @@ class Supervisor:
 
     def _check_boot(self) -> None:
         found = self._applications.all()
-        if all(application.in_state(State.READY) for application in found):
+        # Who wants to go on without what cannot be started is up when everything has settled.
+        settled = (State.READY,) if self._settings.stop_on_boot_failure else SETTLED
+        if all(c.state in settled for a in found for c in a.children()):
             self._booted = True
             self._journal.write("all instances are ready")
+            self._manager.ready(self._status())
             self._on_ready(
                 {n: a for application in found for n, a in application.addresses().items()}
             )
@@ -207,6 +262,80 @@ class Supervisor:
                 self._exit_code = EXIT_BOOT_FAILURE
                 self._stop_requests = 1
 
+    def _status(self) -> str:
+        """Return how things are, in a line for whoever manages services."""
+        found = self._applications.all()
+        parts = [f"{a.name} {a.ready()}/{a.wanted}" for a in found[:STATUS_APPLICATIONS_MAX]]
+        more = f" and {len(found) - len(parts)} more" if len(found) > len(parts) else ""
+        return f"ready: {', '.join(parts) or 'nothing to run'}{more}"
+
+    # --- becoming new code --------------------------------------------------------------------
+
+    def _leave(self) -> Share:
+        """Return everything that a successor in this process needs."""
+        return {
+            "version": VERSION,
+            "settings": asdict(self._settings),
+            "locks": [handle(lock) for lock in self._locks],
+            "manager": self._manager.leave(),
+            "logger": self._logger.leave(),
+            "processes": self._processes.leave(),
+            "applications": self._applications.leave(),
+            "operations": self._operations.leave(),
+            "upkeep": self._upkeep.leave(),
+            "history": self._commands.past.leave(),
+            "control": self._control.leave(),
+            "booted": self._booted,
+        }
+
+    def take_over(self, share: Share) -> None:
+        """Have what another of us left; nothing happens to it."""
+        self._applications.take_over(share["applications"])
+        self._coming = self._operations.take_over(share["operations"])
+        self._upkeep = self._look_after(share["upkeep"])
+        self._control = self._open_control(share["control"])
+        self._commands.past.take_over(share["history"])
+        self._booted = share["booted"]
+
+    def _go_on(self) -> None:
+        self._release_signals()
+        self._logger.go_on()
+        self._journal.write("supervisor took over", pid=os.getpid(), version=__version__)
+        self._processes.go_on()
+        self._manager.begin(self._loop, self._status)
+        for application in self._applications.all():
+            application.steer()
+        self._processes.reap()  # whoever died meanwhile
+        self._coming.say(f"version {__version__} has taken over")
+        self._operations.end(self._coming)
+
+    def _what_is_under_way(self, operation: Operation) -> str:
+        others = [o for o in self._operations.running() if o is not operation]
+        if others:
+            return f"operation {others[0].id} ({others[0].kind} {others[0].name})"
+        if not self._booted and self._settings.stop_on_boot_failure:
+            return "the start of the cluster"
+        if self._processes.is_starting:
+            return "the start of a process"
+        for application in self._applications.all():
+            if not is_quiet(application):
+                return f"the end of a process of {application.name}"
+        return "an answer of the logger" if self._logger.is_asked else ""
+
+    def _hold_signals(self) -> bool:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._manager.reloading()
+        self._journal.write("supervisor becomes new code", pid=os.getpid())
+        try:
+            numbers = self._wake_read.recv(4096, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        return not any(number in numbers for number in STOP_SIGNALS)
+
+    def _release_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._manager.reloaded()
+
     # --- stopping -----------------------------------------------------------------------------
 
     def _stop_by_command(self) -> Answer:
@@ -218,6 +347,7 @@ class Supervisor:
         """Stop in reverse order; the second request by signal kills."""
         self._stop_requests += 1
         self._journal.write("stop requested", cause=cause)
+        self._manager.stopping()
         for application in self._applications.all():
             reason = "the cluster stops"
             self._operations.cancel(application.name, reason, OperationState.FAILED)

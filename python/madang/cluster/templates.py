@@ -10,10 +10,11 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from madang.cluster import channel
 from madang.cluster.execute import execute
+from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.settings import ASGI_MAIN, ApplicationSettings, Kind
 
 TEMPLATE_FAILURES_MAX = 3
@@ -83,6 +84,24 @@ class Template:
         self.unsafe = ""
         self.pid: int | None = None
         self.channel: socket.socket | None = None
+
+    def leave(self) -> Share:
+        """Return what a successor needs to go on with the process; no request may be waiting."""
+        return {
+            "recipe": asdict(self.recipe),
+            "failures": self._failures,
+            "ready": self._ready,
+            "unsafe": self.unsafe,
+            "pid": self.pid,
+            "channel": handle(self.channel),
+        }
+
+    def go_on(self, share: Share) -> None:
+        """Go on with the process that was left."""
+        self._failures, self._ready = share["failures"], share["ready"]
+        self.unsafe, self.pid = share["unsafe"], share["pid"]
+        if share["channel"] is not None:
+            self.channel = given_socket(share["channel"])
 
     def start(self) -> None:
         """Start the process."""
@@ -202,6 +221,18 @@ class Templates:
             self._on_start(template)
         template.users += 1
         return template
+
+    def take_over(self, share: Share) -> None:
+        """Have a template that another of us left; `release` it as often as it is used."""
+        words = dict(share["recipe"])
+        made_of = Recipe(
+            tuple(words["modules"]),
+            words["directory"],
+            tuple((name, value) for name, value in words["environment"]),
+            words["stamp"],
+        )
+        template = self._found[made_of] = Template(made_of, self._output)
+        template.go_on(share)
 
     def release(self, template: Template) -> bool:
         """Leave a template; return whether it was the last user, so that it has to be closed."""

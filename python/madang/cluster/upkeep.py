@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from madang.cluster import autoscale, balance, linux, policy, recycle, watchdog
 from madang.cluster.application import Application, Child
+from madang.cluster.handles import Share
 from madang.cluster.inotify import Inotify
 from madang.cluster.journal import Journal
 from madang.cluster.loop import Loop
@@ -46,12 +47,22 @@ class Wishes:
     replace: Begin
     scale: Begin
     reload: Begin
+    remember: Callable[[Sequence[Application]], None]
+    """Called once a second, for the history that operators are shown."""
 
 
 class Upkeep:
     """Periodic work of one supervisor."""
 
-    def __init__(self, loop: Loop, processes: Processes, journal: Journal, wishes: Wishes) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        processes: Processes,
+        journal: Journal,
+        wishes: Wishes,
+        share: Share | None = None,
+    ) -> None:
+        """Look after `processes`; `share` is what another of us left."""
         self._loop = loop
         self._processes = processes
         self._journal = journal
@@ -66,6 +77,28 @@ class Upkeep:
         self._files: dict[Application, Inotify] = {}
         self._files_changed_ns: dict[Application, int] = {}
         loop.every(TICK_NS, self._tick)
+        for name, left in (share or {}).items():
+            self._take_over(processes.applications[name], left)
+
+    def leave(self) -> Share:
+        """Return what a successor needs: what is due, and which changes of files are not lost."""
+        return {
+            application.name: {
+                "due_s": self._due_s.get(application),
+                "files": self._files[application].leave() if application in self._files else None,
+                "changed": application in self._files_changed_ns,
+            }
+            for application in self._processes.applications.values()
+        }
+
+    def _take_over(self, application: Application, share: Share) -> None:
+        if share["due_s"] is not None:
+            self._due_s[application] = share["due_s"]
+        if share["files"] is not None:
+            self._files[application] = found = Inotify((), share["files"])
+            self._loop.watch(found, lambda: self._file_changed(application))
+        if share["changed"]:
+            self._files_changed_ns[application] = time.monotonic_ns()
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
@@ -160,6 +193,7 @@ class Upkeep:
             self._autoscale(application, now_ns)
             self._keep_schedule(application)
             self._watch_files(application, now_ns)
+        self._wishes.remember(list(self._processes.applications.values()))
         self._forget_gone()
 
     def _measure(self, child: Child, span_ns: int) -> None:

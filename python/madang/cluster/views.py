@@ -9,10 +9,8 @@ from madang.cluster import linux
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.entries import encode_application
 from madang.cluster.policy import State
-from madang.cluster.scoreboard import CELLS
 
 MASK = "•••"
-COUNTERS = frozenset({"requests", "errors", "slow_consumers", "bus_sent", "bus_received"})
 UP = (State.READY, State.STALLED)
 
 
@@ -34,15 +32,26 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "state": str(instance.state),
         "restarts": instance.restarts,
         "uptime_s": child.uptime_s(now_ns) if instance.state in UP else 0,
-        "last_exit": instance.last_exit,
+        "last_exit": instance.last_exit or _before(child),
         "status": child.status,
         "rss": linux.rss_bytes(child.pid) if child.pid is not None else 0,
         "cpu_percent": round(child.cpu_percent, 1),
         "connections": child.scores.connections,
         "loop_lag_ms": round(child.scores.loop_lag_us / 1_000, 1),
+        "websockets": child.scores.websockets,
         "accepting": child.accepting,
         "tail": child.tail if instance.state is State.ERRORED else [],
     }
+
+
+def _before(child: Child) -> str:
+    """Return how the last process ended that had this slot with the same or older code."""
+    exits = [
+        str(exit["cause"])
+        for exit in child.slot.causes
+        if int(str(exit["generation"])) <= child.generation
+    ]
+    return exits[-1] if exits else ""
 
 
 def summaries(applications: list[Application]) -> list[dict[str, object]]:
@@ -60,6 +69,11 @@ def summaries(applications: list[Application]) -> list[dict[str, object]]:
                 name: f"{host}:{port}" for name, (host, port) in application.addresses().items()
             },
             "problem": application.last_problem,
+            "exclusive": application.settings.exclusive,
+            "restarts": dict(application.restarts),
+            "queued": sum(
+                port.queued(slot.index) for port in application.ports for slot in application.slots
+            ),
         }
         for application in applications
     ]
@@ -112,51 +126,3 @@ def dump(applications: list[Application]) -> list[dict[str, object]]:
         encode_application(replace(application.settings, instances=application.wanted))
         for application in applications
     ]
-
-
-def metrics(applications: list[Application]) -> list[dict[str, object]]:
-    """Return samples: name, kind, labels and value, summed by nobody."""
-    found: list[dict[str, object]] = []
-    for application in applications:
-        labels = {"app": application.name}
-        found += [
-            _sample("wanted_instances", "gauge", labels, application.wanted),
-            _sample("ready_instances", "gauge", labels, application.ready()),
-            _sample("generation", "gauge", labels, application.generation),
-        ]
-        for port in application.ports:
-            queued = sum(port.queued(slot.index) for slot in application.slots)
-            found.append(_sample("accept_queue", "gauge", {**labels, "port": port.name}, queued))
-        for child in application.children():
-            found += _child_samples(application, child)
-        causes: dict[str, int] = {}
-        for slot in application.slots:
-            for cause, count in slot.exits.items():
-                causes[cause] = causes.get(cause, 0) + count
-        found += [
-            _sample("exits", "counter", {**labels, "cause": cause}, count)
-            for cause, count in causes.items()
-        ]
-    return found
-
-
-def _child_samples(application: Application, child: Child) -> list[dict[str, object]]:
-    labels = {
-        "app": application.name,
-        "instance": child.name,
-        "generation": str(child.generation),
-    }
-    samples = [
-        _sample("restarts", "counter", labels, child.instance.restarts),
-        _sample("up", "gauge", labels, int(child.state is State.READY)),
-        _sample("rss_bytes", "gauge", labels, child.rss),
-        _sample("cpu_percent", "gauge", labels, round(child.cpu_percent, 1)),
-    ]
-    for name in CELLS:
-        kind = "counter" if name in COUNTERS else "gauge"
-        samples.append(_sample(name, kind, labels, getattr(child.scores, name)))
-    return samples
-
-
-def _sample(name: str, kind: str, labels: Mapping[str, str], value: float) -> dict[str, object]:
-    return {"name": f"madang_{name}", "kind": kind, "labels": dict(labels), "value": value}

@@ -319,7 +319,7 @@ class HttpProtocol(asyncio.Protocol):
         except (ValueError, AttributeError, TypeError) as error:
             response = state.dispatcher.failed(request, error)
             head = encode_head(response, state.date, request.id, close)
-        state.responses[response.status] += 1
+        state.answered(response.status)
         body = response.body
         if request.method == "HEAD" or response.status in (204, 304):
             self._transport.write(head)
@@ -345,7 +345,7 @@ class HttpProtocol(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - outermost frame of a request
             self._respond(request, state.dispatcher.failed(request, error), keep_alive=False)
             return True
-        state.responses[101] += 1
+        state.answered(101)
         state.protocols.discard(self)
         self._ended = True
         self._admitted = False  # the successor counts the connection out
@@ -361,7 +361,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer outside of a request, then let the peer finish."""
         state = self._state
         response = error_response(error)
-        state.responses[error.status] += 1
+        state.answered(error.status)
         head = encode_head(response, state.date, state.next_request_id(), close=True)
         transport = self._transport
         transport.write(head + response.body)

@@ -8,18 +8,20 @@ a page of another site connects only where the endpoint says so, with or without
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from madang import bus, hub
+from madang.bus import Bus
 from madang.bus.application import Member
 from madang.core.errors import MadangError
 from madang.edge.errors import ApiError
 from madang.edge.request import Headers, Request, Role
-from madang.edge.route import Application, WebSocketRoute
+from madang.edge.route import Application, Metric, WebSocketRoute
 from madang.edge.server import Server
 from madang.edge.settings import EdgeSettings
+from madang.edge.system import edge_metrics
 from madang.edge.websocket_protocol import open_websocket
 from madang.hub import Connection, Session
 from madang.hub.application import HubSession, endpoints
@@ -62,7 +64,8 @@ def _check_origin(request: Request, endpoint: Endpoint) -> None:
 class HubFront:
     """Takes the connections of a hub's endpoints over from a server of another kind."""
 
-    def __init__(self, session: HubSession, settings: EdgeSettings | None = None) -> None:
+    def __init__(self, session: HubSession, bus: Bus, settings: EdgeSettings | None = None) -> None:
+        self.bus = bus
         self._paths = frozenset(endpoint.path for endpoint in endpoints())
         routes = hub_routes(session)
         self._routes = {route.path: route for route in routes}
@@ -82,6 +85,14 @@ class HubFront:
     def websockets(self) -> int:
         """How many clients are connected."""
         return self.server.state.websockets
+
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics of the hub and of who listens to it."""
+        return edge_metrics(self.server.state)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Return counts since the start and present sizes of the hub."""
+        return self.server.hub.statistics()
 
     def take(self, transport: asyncio.Transport, request: Request, rest: bytes) -> ApiError | None:
         """Take a connection that asked for a WebSocket; return the refusal where there is one.
@@ -116,8 +127,8 @@ class HubFront:
 @asynccontextmanager
 async def talking(process: Member) -> AsyncIterator[HubFront]:
     """Join the bus and serve the hub's endpoints, for as long as an application runs."""
-    async with bus.session(process), hub.session() as session:
-        front = HubFront(session)
+    async with bus.session(process) as opened, hub.session() as session:
+        front = HubFront(session, opened)
         await front.start()
         try:
             yield front

@@ -70,12 +70,16 @@ class Authenticator(Protocol):
 
 
 class Metric(NamedTuple):
-    """One family of the metrics page; samples are (labels, value)."""
+    """One family of the metrics page; samples are (labels, value).
+
+    `shared`: every process of the machine knows the same, so that it is not summed.
+    """
 
     name: str
     kind: str
     help: str
     samples: tuple[tuple[Mapping[str, str], float], ...]
+    shared: bool = False
 
 
 def always_ready() -> bool:
@@ -100,5 +104,7 @@ class Application:
     version: str = "0"
     description: str = ""
     metrics: Callable[[], Iterable[Metric]] | None = None
+    gather: Callable[[], Awaitable[bytes]] | None = None
+    """Makes the metrics page of the whole machine, in place of this worker's."""
     ready: Callable[[], bool] = always_ready
     node: Callable[[], NodeState] = always_wanted

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from madang.cluster.scoreboard import Scores
 from madang.core.errors import MadangError
 from madang.edge import http_moving, websocket_protocol
 from madang.edge.dispatch import Dispatcher
@@ -26,12 +27,20 @@ from madang.edge.websocket_protocol import WebSocketProtocol
 from madang.hub import Hub
 
 BACKLOG = 1_024
+SHOW_S = 1.0
+"""How often counts that nobody needs at once are written to the scoreboard."""
 
 
 class Server:
     """Serves one application; everything runs on the loop that `start` is awaited in."""
 
-    def __init__(self, application: Application, settings: EdgeSettings, hub: Hub) -> None:
+    def __init__(
+        self,
+        application: Application,
+        settings: EdgeSettings,
+        hub: Hub,
+        scores: Scores | None = None,
+    ) -> None:
         self.application = application
         self.settings = settings
         self.hub = hub
@@ -44,7 +53,7 @@ class Server:
             settings,
         )
         self.routes = routes
-        self._state = ServerState(dispatcher, settings, hub)
+        self._state = ServerState(dispatcher, settings, hub, scores or Scores())
         self._certificate = (
             Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
         )
@@ -52,6 +61,7 @@ class Server:
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._certificate_checked_s = 0.0
+        self._shown_s = 0.0
 
     @property
     def state(self) -> ServerState:
@@ -137,6 +147,9 @@ class Server:
                 except Exception:  # one connection must not end the sweep of all
                     state.log.exception("deadline failed")
             self._check_certificate(now_s)
+            if now_s - self._shown_s >= SHOW_S:
+                self._shown_s = now_s
+                state.show()
 
     def _check_certificate(self, now_s: float) -> None:
         certificate = self._certificate

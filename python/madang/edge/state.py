@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from typing import Protocol
 
+from madang.cluster.scoreboard import Scores
 from madang.core import log
 from madang.edge.dispatch import Dispatcher
 from madang.edge.guard import Proxies
@@ -37,8 +38,11 @@ class Swept(Protocol):
 class ServerState:
     """Shared by every connection of one worker; owned by its event loop."""
 
-    def __init__(self, dispatcher: Dispatcher, settings: EdgeSettings, hub: Hub) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, settings: EdgeSettings, hub: Hub, scores: Scores
+    ) -> None:
         self.settings = settings
+        self.scores = scores
         self.dispatcher = dispatcher
         self.hub = hub
         self.proxies = Proxies(settings.trusted_proxies)
@@ -60,6 +64,29 @@ class ServerState:
         self._id_next += 1
         return f"{self._id_prefix}-{self._id_next:x}"
 
+    def answered(self, status: int) -> None:
+        """Count an answer; a reload is judged by the part of them that failed."""
+        self.responses[status] += 1
+        scores = self.scores
+        if status >= 200:
+            scores.requests += 1
+        if status >= 500:
+            scores.errors += 1
+        elif status >= 400:
+            scores.refused += 1
+        elif status >= 300:
+            scores.redirected += 1
+        elif status >= 200:
+            scores.succeeded += 1
+
+    def show(self) -> None:
+        """Write the counts that nobody needs at once to the scoreboard."""
+        scores, hub = self.scores, self.hub.statistics()
+        scores.websockets = self.websockets
+        scores.in_flight = self.in_flight
+        scores.outbox_bytes = hub["outbox_bytes"]
+        scores.slow_consumers = hub["slow_consumers"]
+
     def admit(self, address: str) -> bool:
         """Count a new connection in, or refuse it."""
         settings = self.settings
@@ -73,10 +100,12 @@ class ServerState:
             return False
         self.addresses[address] += 1
         self.counts["connections"] += 1
+        self.scores.connections += 1  # at once: new connections are shared out by it
         return True
 
     def leave(self, address: str) -> None:
         """Count an admitted connection out."""
+        self.scores.connections -= 1
         self.addresses[address] -= 1
         if self.addresses[address] <= 0:
             del self.addresses[address]

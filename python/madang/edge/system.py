@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,7 +40,12 @@ def system_routes(
             raise ApiError(503, "not ready")
         return json_response(Health("ok"))
 
-    def metrics(_: Request) -> Response:
+    async def gathered(gather: Callable[[], Awaitable[bytes]]) -> Response:
+        return Response(200, await gather(), _METRICS_TYPE)
+
+    def metrics(_: Request) -> Response | Awaitable[Response]:
+        if application.gather is not None:
+            return gathered(application.gather)
         families = list(edge_metrics(state_of()))
         if application.metrics is not None:
             families.extend(application.metrics())
@@ -50,7 +55,13 @@ def system_routes(
     own = (
         _route("/healthz", healthz, "Is this worker taking requests?", Health, JSON),
         _route("/readyz", healthz, "Is this worker ready?", Health, JSON),
-        _route("/metrics", metrics, "Metrics of this worker", str, _METRICS_TYPE),
+        _route(
+            "/metrics",
+            metrics,
+            "Metrics of all processes of this machine",
+            str,
+            _METRICS_TYPE,
+        ),
         _route("/openapi.json", documents.answer_openapi, "This document", dict, JSON),
         _route(
             "/docs",

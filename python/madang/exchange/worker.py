@@ -33,8 +33,12 @@ from madang.edge import (
     Server,
     WebSocketRoute,
 )
+from madang.edge.console.routes import Administrators, Console
+from madang.edge.following import follow
+from madang.edge.gathering import Gatherer, telling
 from madang.edge.handover.mobile import Mover
 from madang.edge.handover.process import enable_hand_over
+from madang.edge.system import edge_metrics
 from madang.exchange.api.account import AccountMethods
 from madang.exchange.api.activities import ActivityMethods
 from madang.exchange.api.assets import AssetMethods
@@ -66,7 +70,6 @@ from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
-from madang.exchange.serving import follow, show_scores
 from madang.exchange.stream.account_events import BARRIER, BARRIER_TIMEOUT_MS, AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
@@ -96,6 +99,7 @@ PAGE_PATHS: Final = (
     "/account/{section}",
     "/signin",
     "/signup",
+    "/cluster",
 )
 SESSION_CHECK_S: Final = 30.0
 """How often sessions are looked through for those whose time is over."""
@@ -117,7 +121,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Worker:
     """The parts of one worker, put together."""
 
-    def __init__(self, bus: Bus, state_dir: Path, settings: WorkerSettings, clock: Clock) -> None:
+    def __init__(self, bus: Bus, process: Process, settings: WorkerSettings, clock: Clock) -> None:
         self.hub = Hub(settings.hub)
         self.presence = RollCall(bus, self.hub, GROUP)
         self.replica = DirectoryReplica(bus)
@@ -127,11 +131,14 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._clock = clock
-        self._node = NodeWatch(state_dir)
-        secret = load_secret(state_dir)
+        self._node = NodeWatch(process.state_dir)
+        self._gatherer = Gatherer(bus, process, self.families)
+        secret = load_secret(process.state_dir)
         ledger = LedgerClient(bus, clock)
         feed = self._feed = FeedClient(bus)
         authenticator = ExchangeAuthenticator(self.replica, secret, clock)
+        people = Administrators(lambda who: authenticator.name(who.account), authenticator.holds)
+        self._console = Console(process.state_dir, process.runtime_dir, people)
         self._hashing = Hashing(settings.login.waiting_max)
         login = Login(self.replica, settings.login, clock, self._hashing)
         cookies = SessionCookies(secret, clock, tls=bool(settings.edge.tls_cert))
@@ -158,10 +165,11 @@ class Worker:
         routes = (
             *exchange_routes(methods, session),
             *self._market_routes(ledger, days, clock),
+            *self._console.routes(),
             *web_routes(web_methods(settings.accounts, parts, login, overview)),
         )
         self.application = self._application(routes, authenticator)
-        self.server = Server(self.application, settings.edge, self.hub)
+        self.server = Server(self.application, settings.edge, self.hub, process.scores)
 
     def _methods(
         self, orders: OrderMethods, ledger: LedgerClient, feed: FeedClient, store: StoreClient
@@ -209,13 +217,14 @@ class Worker:
                     WebSocketRoute(path, Role.PUBLIC, self._data.open, thaw=self._data.thaw)
                     for path in MARKET_PATHS
                 ),
+                *self._console.websocket_routes(),
             ),
             authenticator=authenticator,
             pages=Pages(Path(str(files("madang.edge").joinpath("static"))), PAGE_PATHS),
             title="Madang",
             version=madang.__version__,
             description="A stock market that speaks the Alpaca Trading API v2.",
-            metrics=self._metrics,
+            gather=self._gatherer.page,
             node=lambda: self._node.wish().state,
         )
 
@@ -246,16 +255,22 @@ class Worker:
         self._events.let_go()
         self._topics.let_go()
 
+    def begin(self) -> None:
+        """Do what a worker does by itself once it serves."""
+        self._console.start()
+
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""
         self._trading.check()
         self._data.check()
         self._page.check()
+        self._console.check()
 
     async def close(self) -> None:
         """Finish what is under way, then let everything go."""
         await self.server.drain(self._settings.drain_timeout_ms)
         await self.server.close()
+        self._console.close()
         await self.gateway.close()
         self._events.close()
         self._market.close()
@@ -267,7 +282,9 @@ class Worker:
         await self.configurations.close()
         await self.replica.close()
 
-    def _metrics(self) -> Iterable[Metric]:
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics that only this worker knows."""
+        yield from edge_metrics(self.server.state)
         directory = self.replica.directory
         gauges = {
             "madang_orders_under_way": (self.gateway.under_way, "Commands without an answer yet."),
@@ -281,9 +298,7 @@ class Worker:
             listeners[channel.rpartition(".")[0]] += count
         text = "Subscriptions of all workers to streams, by kind."
         samples = tuple(({"kind": kind}, float(count)) for kind, count in listeners.items())
-        yield Metric("madang_stream_listeners", "gauge", text, samples)
-        samples = tuple(({"what": k}, float(v)) for k, v in self._bus.statistics().items())
-        yield Metric("madang_bus", "gauge", "The bus of this worker.", samples)
+        yield Metric("madang_stream_listeners", "gauge", text, samples, shared=True)
 
 
 async def main(process: Process) -> None:
@@ -292,22 +307,20 @@ async def main(process: Process) -> None:
     _raise_open_files()
     first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
-    worker = Worker(bus, process.state_dir, settings, SystemClock())
+    worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
-    if await _started(worker, process):
-        await worker.server.start([])
-        follow(process, worker.server, first)
-        enable_hand_over(process, worker.mover())
-        process.ready()
-        process.status("serving")
-        tasks = [
-            asyncio.create_task(_check_for_ever(worker)),
-            asyncio.create_task(show_scores(process, worker.server)),
-        ]
-        await process.wait_stop()
-        for task in tasks:
-            task.cancel()
-    await worker.close()
+    with telling(bus, process, worker.families):
+        if await _started(worker, process):
+            await worker.server.start([])
+            follow(process, worker.server, first)
+            enable_hand_over(process, worker.mover())
+            process.ready()
+            worker.begin()
+            process.status("serving")
+            checker = asyncio.create_task(_check_for_ever(worker))
+            await process.wait_stop()
+            checker.cancel()
+        await worker.close()
     await bus.close()
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from madang.cli.app import compose, demo_venue
 from madang.cli.first import TEMPLATE, init
-from madang.cli.settings import SOCKET_PATH_MAX, load, runtime_dir
+from madang.cli.place import SOCKET_PATH_MAX
+from madang.cli.settings import load, runtime_dir
 from madang.core.errors import SettingsError
 from madang.exchange.bootstrap import PENDING, load_plans
 from madang.exchange.demo.people import SYMBOLS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from madang.cluster.lines import LINE_BYTES_MAX, TAIL_LINES, FileLimits, LineStream, RotatingFile
+
+STAMP = "2026-01-31T10:00:00.000Z"
 
 DAY = "2026-11-22T10:00:00.000Z"
 texts = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30)
@@ -71,6 +74,25 @@ def test_a_full_disk_drops_with_a_count_and_says_so_afterwards(tmp_path: Path) -
     file.write(b"four\n", DAY)
     file.close()
     assert path.read_bytes() == DAY.encode() + b" madang | 3 lines were dropped\nfour\n"
+
+
+def test_what_a_full_disk_took_in_part_is_cut_to_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = RotatingFile(path, FileLimits(10_000, 3, 30))
+    lines = [f"line {number} {'x' * 40}\n".encode() for number in range(10)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * len(lines[0]) + 10, hard))
+    try:
+        file.write(b"".join(lines), STAMP)
+        file.write(lines[0], STAMP)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"".join(lines[:4])
+    assert (file.dropped_lines, file.problem) == (7, "File too large")
+    file.write(lines[9], STAMP)
+    notice = f"{STAMP} madang | 7 lines were dropped\n".encode()
+    assert path.read_bytes() == b"".join(lines[:4]) + notice + lines[9]
+    assert file.problem == ""
 
 
 def test_a_file_is_of_one_day_and_the_old_ones_go(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ export type Page =
   | { name: 'trade'; symbol: string }
   | { name: 'trading' }
   | { name: 'account'; section: Section }
+  | { name: 'cluster' }
   | { name: 'signin' }
   | { name: 'signup' }
   | { name: 'missing' };
@@ -54,6 +55,7 @@ export function toPage(path: string): Page {
   if (path === '/' || path === '/index.html') return { name: 'home' };
   if (path === '/signin' || path === '/signup') return { name: path === '/signin' ? 'signin' : 'signup' };
   if (path === '/trade' || path === '/trade/') return { name: 'trading' };
+  if (path === '/cluster' || path === '/cluster/') return { name: 'cluster' };
   const account = /^\/account(?:\/([a-z]+))?\/?$/.exec(path);
   if (account) {
     const section = SECTIONS.find((one) => one === (account[1] ?? 'overview'));

@@ -60,6 +60,11 @@ export class Stream {
     if (symbol !== null) this.say('subscribe', symbol);
   }
 
+  /** Say something of one's own, where the connection is open. */
+  tell(message: object): void {
+    if (this.opened) this.socket?.send(JSON.stringify(message));
+  }
+
   /** Connect now, in place of whatever connection or wait there is. */
   restart(): void {
     this.drop();

@@ -1,7 +1,9 @@
 /** Every word of the page, in English; `texts.ko.ts` has the same keys. */
+import { clusterEn } from './texts.cluster.en';
 import { hallEn } from './texts.hall.en';
 
 export const en = {
+  ...clusterEn,
   ...hallEn,
   tagline: 'A market you can watch and trade, live.',
   markets: 'Markets',

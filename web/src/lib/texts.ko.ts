@@ -1,8 +1,10 @@
 /** Every word of the page, in Korean. */
 import type { Key } from './texts.en';
+import { clusterKo } from './texts.cluster.ko';
 import { hallKo } from './texts.hall.ko';
 
 export const ko: Record<Key, string> = {
+  ...clusterKo,
   ...hallKo,
   tagline: '눈앞에서 살아 움직이는 시장, 보고 바로 거래하세요.',
   markets: '종목',

@@ -45,6 +45,7 @@ describe('toPage', () => {
     expect(toPage('/trade/BRK.B/')).toEqual({ name: 'trade', symbol: 'BRK.B' });
     expect(toPage('/trade/')).toEqual({ name: 'trading' });
     expect(toPage('/trade/%zz')).toEqual({ name: 'missing' });
+    expect(toPage('/cluster')).toEqual({ name: 'cluster' });
     expect(toPage('/elsewhere')).toEqual({ name: 'missing' });
   });
 });

@@ -359,8 +359,15 @@ class HttpProtocol(HttpReader):
     def on_complete(self, call: HttpCall) -> None:
         """Take the connection back: the answer is whole."""
         state = self._state
-        if call.status >= 500:
+        status = call.status
+        if status < 300:
+            state.succeeded += 1
+        elif status >= 500:
             state.errors += 1
+        elif status >= 400:
+            state.refused += 1
+        else:
+            state.redirected += 1
         if state.access is not None:
             state.access.info("request", **call.describe())
         self._active = None

@@ -22,6 +22,7 @@ from madang.edge.asgi.loading import load
 from madang.edge.asgi.scores import scores_of
 from madang.edge.asgi.server import AsgiServer
 from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.gathering import telling
 from madang.edge.handover.mobile import Mover
 from madang.edge.handover.process import enable_hand_over
 from madang.edge.hub_front import HubFront, talking
@@ -54,7 +55,8 @@ async def main(process: Process) -> None:
             raise _refuse(process, f"{type(error).__name__}: {first}") from None
         server = AsgiServer(application, settings, lifespan.state, scores_of(process))
         server.state.hub = hub
-        await _serve(process, server, hub)
+        with telling(hub.bus, process, hub.families):
+            await _serve(process, server, hub)
         await lifespan.shutdown()
 
 

@@ -13,6 +13,11 @@ class Scores(Protocol):
     requests: int
     errors: int
     in_flight: int
+    succeeded: int
+    redirected: int
+    refused: int
+    outbox_bytes: int
+    slow_consumers: int
 
 
 class NullScores:
@@ -23,6 +28,11 @@ class NullScores:
     requests = 0
     errors = 0
     in_flight = 0
+    succeeded = 0
+    redirected = 0
+    refused = 0
+    outbox_bytes = 0
+    slow_consumers = 0
 
 
 def scores_of(process: object) -> Scores:

@@ -69,6 +69,7 @@ class AsgiState:
         self.counts: Counter[str] = Counter()
         self.requests = 0
         self.errors = 0
+        self.succeeded = self.redirected = self.refused = 0
         self.websockets = 0
 
     def tick(self, wall_s: float) -> None:
@@ -86,6 +87,13 @@ class AsgiState:
         scores.websockets = self.websockets + clients
         scores.requests = self.requests
         scores.errors = self.errors
+        scores.succeeded = self.succeeded
+        scores.redirected = self.redirected
+        scores.refused = self.refused
+        if self.hub is not None:
+            found = self.hub.statistics()
+            scores.outbox_bytes = found["outbox_bytes"]
+            scores.slow_consumers = found["slow_consumers"]
         scores.in_flight = len(self.tasks) - self.websockets if self.tasks else 0
 
     def enter(self, protocol: Swept) -> None:

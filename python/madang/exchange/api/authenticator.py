@@ -106,6 +106,14 @@ class ExchangeAuthenticator:
             for password in self._replica.directory.passwords(claim.account)
         )
 
+    def holds(self, principal: Principal) -> bool:
+        """Tell whether who was let in before is still known, and has still that role."""
+        if self.role(principal.account) is not principal.role:
+            return False
+        if principal.by_cookie:
+            return isinstance(principal.data, SessionClaim) and self.session_holds(principal.data)
+        return self.key_holds(principal)
+
     def _is_active(self, account: int) -> bool:
         found = self._replica.directory.accounts.get(account)
         return found is not None and found.active

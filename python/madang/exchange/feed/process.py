@@ -15,6 +15,7 @@ import msgspec
 from madang.bus import Bus, BusError, BusSettings, Request, open_unix_bus
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
+from madang.edge.gathering import Teller
 from madang.exchange import engine as engines
 from madang.exchange.engine.port import Engine
 from madang.exchange.feed.bars import Bar, BarBook, BarEvent, SymbolBars
@@ -240,6 +241,7 @@ async def main(process: Process) -> None:
     """Run the feed until the cluster stops it."""
     options = msgspec.convert(dict(process.options), FeedOptions)
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    teller = Teller(bus, process)
     feed = Feed(bus, Market(), Days(options.timezone), SystemClock())
     follower = Follower(
         process.name,
@@ -264,4 +266,5 @@ async def main(process: Process) -> None:
     books.cancel()
     bars.cancel()
     await follower.close()
+    teller.close()
     await bus.close()

@@ -18,6 +18,7 @@ from madang.bus import Bus, BusError, BusSettings, Request, open_unix_bus
 from madang.cluster.process import Process
 from madang.core import log
 from madang.core.errors import MadangError
+from madang.edge.gathering import Teller
 from madang.exchange import bootstrap
 from madang.exchange import engine as engines
 from madang.exchange.feed.days import Days
@@ -248,6 +249,7 @@ async def main(process: Process) -> None:
     options = msgspec.convert(dict(process.options), LedgerOptions)
     settings = options.ledger
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
+    teller = Teller(bus, process)
     store = await open_store(process.state_dir, settings.store_database, bus)
     committed = await _committed(bus)
     sql = await open_history(process.state_dir, settings.database, committed)
@@ -291,5 +293,6 @@ async def main(process: Process) -> None:
     await follower.close()
     await ledger.write(follower.engine)
     await store.close()
+    teller.close()
     await bus.close()
     await sql.dispose()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections.abc import Iterable
 
 from madang.bus import Bus, BusSettings, open_unix_bus
 from madang.bus.errors import LeaseTaken
@@ -15,6 +16,8 @@ from madang.core import log
 from madang.core.clock import SystemClock
 from madang.core.errors import MadangError
 from madang.core.settings import decode_section
+from madang.edge.gathering import telling
+from madang.edge.route import Metric
 from madang.exchange.engine import engine_name
 from madang.exchange.engine.port import Engine
 from madang.exchange.venue.disk import RealDisk
@@ -49,10 +52,20 @@ async def main(process: Process) -> None:
     bus = await open_unix_bus(BusSettings(process.name, process.runtime_dir / "bus"))
     try:
         recovered = await _recover(process, settings)
-        await _run(process, settings, bus, recovered, held)
+        with telling(bus, process, lambda: _metrics(settings, recovered.engine)):
+            await _run(process, settings, bus, recovered, held)
     finally:
         await bus.close()
         held.release()
+
+
+def _metrics(settings: VenueSettings, engine: Engine) -> Iterable[Metric]:
+    """Return the metrics that only the venue knows."""
+    text = "1 for the engine that runs."
+    running = (({"engine": engine_name(settings.engine)}, 1.0),)
+    yield Metric("madang_engine_info", "gauge", text, running)
+    text = "Commands that the engine has applied since the beginning of the log."
+    yield Metric("madang_venue_commands_total", "counter", text, (({}, float(engine.sequence)),))
 
 
 async def _take_lease(process: Process) -> Held:

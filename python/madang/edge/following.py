@@ -1,16 +1,11 @@
-"""A worker in its cluster: whose sockets it accepts from, and the numbers that it shows."""
+"""A worker in its cluster: whose sockets it accepts from."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from typing import Final
 
 from madang.cluster.process import Process
-from madang.edge import Server
-
-SCORES_PERIOD_S: Final = 0.05
-"""How often the numbers are written; the balance of new connections is made from them."""
+from madang.edge.server import Server
 
 
 def follow(process: Process, server: Server, own: list[socket.socket]) -> None:
@@ -37,16 +32,3 @@ def follow(process: Process, server: Server, own: list[socket.socket]) -> None:
     process.on_accepting(accept)
     if process.accepting:
         accept(True)
-
-
-async def show_scores(process: Process, server: Server) -> None:
-    """Write this worker's numbers into the scoreboard until cancelled."""
-    scores = process.scores
-    while True:
-        found = server.statistics()
-        scores.connections = found["connections"]
-        scores.websockets = found["websockets"]
-        scores.in_flight = found["in_flight"]
-        scores.requests = found["requests"]
-        scores.errors = found["errors"]
-        await asyncio.sleep(SCORES_PERIOD_S)

@@ -1,0 +1,80 @@
+"""`[app.NAME]` of madang.toml: what `madang start` takes as options, in a file.
+
+Every field of `cluster.settings.ApplicationSettings` can be written. Beside these there are the
+short words of the command line: `module`, `program`, `port`, `host`, `inherit`, `env`,
+`memory_max`, `age_max`, `cron` and `watch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from madang.cli.targets import find_target, ports_of, size_bytes, span_s
+from madang.cluster.checks import check_application
+from madang.cluster.entries import decode_application
+from madang.cluster.settings import ApplicationSettings
+from madang.core.errors import SettingsError
+
+SHORT = ("module", "program", "port", "host", "inherit", "env", "memory_max", "age_max", "cron",
+         "watch")  # fmt: skip
+SAME = {"env": "environment", "cron": "restart_schedule"}
+
+
+def read_applications(tables: Mapping[str, object], source: str) -> tuple[ApplicationSettings, ...]:
+    """Return the applications of `[app.NAME]` tables, in their order. Raises SettingsError."""
+    found: list[ApplicationSettings] = []
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(source, f"[app.{name}]", "expected a table")
+        try:
+            application = decode_application(_entry(name, table))
+            check_application(application)
+        except SettingsError as error:
+            key = str(error.data["key"]).removeprefix(f"applications.{name}").lstrip(".")
+            where = f"[app.{name}]{f' {key}' if key else ''}"
+            raise SettingsError(source, where, str(error.data["expected"])) from error
+        found.append(application)
+    return tuple(found)
+
+
+def _entry(name: str, table: Mapping[str, object]) -> dict[str, object]:
+    """Return the entry that a table means."""
+    entry = {key: value for key, value in table.items() if key not in SHORT}
+    entry["name"] = name
+    folder = Path(str(table.get("directory", "."))).absolute()
+    entry["directory"] = str(folder)
+    if "kind" not in table:
+        word, module = table.get("target"), table.get("module")
+        if word is None and module is None and "program" not in table:
+            raise SettingsError("", "target", "expected target, module or program")
+        target = find_target(
+            None if word is None else str(word),
+            None if module is None else str(module),
+            _words(table.get("program", ())),
+            folder,
+        )
+        entry.update(kind=target.kind, target=target.target)
+        entry["arguments"] = [*target.arguments, *_words(table.get("arguments", ()))]
+    host, port = table.get("host"), table.get("port")
+    if not isinstance(host, str | None) or not isinstance(port, int | None):
+        raise SettingsError("", "port", "expected a text for host and a number for port")
+    if "ports" not in table:
+        inherit = table.get("inherit") is True
+        entry["ports"] = ports_of(str(entry["kind"]), name, host, port, inherit)
+    for short, field in SAME.items():
+        if short in table:
+            entry[field] = table[short]
+    if "memory_max" in table:
+        entry["memory_max_bytes"] = size_bytes(str(table["memory_max"]), "memory_max")
+    if "age_max" in table:
+        entry["age_max_s"] = span_s(str(table["age_max"]), "age_max")
+    if "watch" in table:
+        entry["watch_files"] = ["."] if table["watch"] is True else _words(table["watch"])
+    return entry
+
+
+def _words(value: object) -> list[str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise SettingsError("", "arguments", f"expected a list of texts, not {value!r}")
+    return list(value)

@@ -1,0 +1,306 @@
+"""`madang start`: an application into the background, or into the foreground.
+
+A supervisor of the state folder is started where none runs. Then the command waits until the
+application is ready, or has failed, and says which: exit code 0 or 1, with the last output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from madang.cli import daemon, targets
+from madang.cli import start_options as options
+from madang.cli.asking import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Answer,
+    Say,
+    ask,
+    begin,
+    follow,
+    outcome,
+    print_line,
+    silent,
+    tell,
+)
+from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
+from madang.cli.targets import Entry
+from madang.cluster.entries import decode_application, encode_application
+from madang.cluster.foreground import become_supervisor, render
+from madang.cluster.settings import LogSettings
+from madang.core.errors import SettingsError
+
+STARTED = "started"
+STAY_S = 1.0
+"""How long a program that cannot say that it is ready must live before it counts as started."""
+POLL_S = 0.05
+LINES_SHOWN = 12
+UP = frozenset({"ready", "stalled"})
+
+
+def start(
+    ctx: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="module:app, file.py:app, worker.py, a program, or a stopped name."),
+    ] = None,
+    words: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
+    name: options.Name = None,
+    module: options.Module = None,
+    kind: options.Kind = None,
+    state: options.State = None,
+    foreground: options.Foreground = False,
+    no_wait: options.NoWait = False,
+    as_json: options.AsJson = False,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Settings file.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The market and traders.")] = False,
+    instances: options.Instances = "1",
+    port: options.Port = None,
+    host: options.Host = None,
+    inherit: options.Inherit = False,
+    balance: options.BalanceName = None,
+    weights: options.Weights = None,
+    environment: options.Environment = None,
+    directory: options.Directory = None,
+    user: options.User = None,
+    nice: options.Nice = None,
+    ready: options.Ready = None,
+    start_timeout_ms: options.StartTimeout = None,
+    stop_timeout_ms: options.StopTimeout = None,
+    stop_signal: options.StopSignal = None,
+    max_restarts: options.MaxRestarts = None,
+    min_uptime_ms: options.MinUptime = None,
+    memory_max: options.MemoryMax = None,
+    age_max: options.AgeMax = None,
+    requests_max: options.RequestsMax = None,
+    cron: options.Cron = None,
+    watch: options.Watch = False,
+    watch_path: options.WatchPath = None,
+    exclusive: options.Exclusive = False,
+) -> None:
+    """Start an application, or everything in madang.toml, in the background.
+
+    madang start app:app -i max       an ASGI application on all cores
+    madang start worker.py -i 2 -- --queue mail
+    madang start -m package.module
+    madang start -- ./program --flag
+    madang start                      what madang.toml describes
+    """
+    program = [*(words or ()), *(ctx.obj or ())]
+    given = dict(ctx.params)
+    if demo or (target is None and module is None and not program):
+        if foreground:
+            _up(config, state, given, demo=demo)
+        raise typer.Exit(_start_all(config, given, demo=demo))
+    state_dir = own_state_dir(state)
+    if target is not None and not program and not foreground and _is_known(state_dir, target):
+        entries: list[Entry | str] = [target]
+    else:
+        folder = Path(directory or ".").absolute()
+        found = targets.find_target(target, module, program, folder)
+        entries = [entry_of(found, kind, folder, given)]
+    if foreground:
+        _foreground(state_dir, [e for e in entries if isinstance(e, dict)])
+    wait = not no_wait
+    raise typer.Exit(start_entries(state_dir, entries, as_json=as_json, wait=wait))
+
+
+def entry_of(
+    found: targets.Target, kind: str | None, folder: Path, given: Mapping[str, Any]
+) -> Entry:
+    """Return the entry that target and options make, checked as far as that is possible here."""
+    kind = kind or found.kind
+    name = str(given["name"] or targets.name_of(found))
+    ports = targets.ports_of(kind, name, given["host"], given["port"], given["inherit"])
+    memory, age, weights = given["memory_max"], given["age_max"], given["weights"]
+    entry: Entry = {
+        "name": name,
+        "kind": kind,
+        "target": found.target,
+        "arguments": found.arguments,
+        "instances": given["instances"],
+        "ports": ports,
+        "environment": {
+            **targets.inherited(os.environ, bool(ports)),
+            **targets.assignments(given["environment"] or ()),
+        },
+        "directory": str(folder),
+        "user": given["user"],
+        "nice": given["nice"],
+        "ready": given["ready"],
+        "balance": given["balance"] or ("weights" if weights else None),
+        "weights": _numbers(weights) if weights else None,
+        "memory_max_bytes": targets.size_bytes(memory, "--memory-max") if memory else None,
+        "age_max_s": targets.span_s(age, "--age-max") if age else None,
+        "restart_schedule": given["cron"],
+        "watch_files": given["watch_path"] or (["."] if given["watch"] else None),
+        "exclusive": given["exclusive"] or None,
+    }
+    for key in ("start_timeout_ms", "stop_timeout_ms", "stop_signal", "max_restarts",
+                "min_uptime_ms", "requests_max"):  # fmt: skip
+        entry[key] = given[key]
+    entry = {key: value for key, value in entry.items() if value is not None}
+    return encode_application(decode_application(entry))
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(word.strip().isdecimal() for word in text.split(",")):
+        raise SettingsError("start", "--weights", f"expected numbers like 3,1, not {text!r}")
+    return [int(word) for word in text.split(",")]
+
+
+def _is_known(state_dir: Path, name: str) -> bool:
+    """Whether the running supervisor has an application or instance of that name."""
+    if not (runtime_dir(state_dir) / CONTROL).exists() or not daemon.is_running(state_dir):
+        return False
+    answer = ask(runtime_dir(state_dir) / CONTROL, "ls")
+    names = [row["name"] for row in answer["rows"]]
+    return name in names or name in [a["name"] for a in answer["applications"]]
+
+
+def start_entries(
+    state_dir: Path,
+    entries: list[Entry | str],
+    *,
+    as_json: bool,
+    wait: bool = True,
+    umask: int | None = None,
+) -> int:
+    """Start entries, or what is listed already by its name; print and return the exit code."""
+    ended: list[Answer] = []
+    say = silent if as_json else print_line
+
+    def work() -> Answer:
+        path = runtime_dir(state_dir) / CONTROL
+        if daemon.ensure(state_dir, umask):
+            say(f"a supervisor runs for {state_dir}")
+        numbers = [_begin(path, entry, say) for entry in entries]
+        for number in numbers:
+            found = follow(path, number, say) if wait else ask(path, "operation", id=number)
+            if wait and found["state"] == "done":
+                found = _stays(path, found)
+            ended.append(found)
+            if not as_json:
+                good = found["state"] in ("done", "running")
+                print(outcome(found), file=sys.stdout if good else sys.stderr, flush=True)
+        rows = ask(path, "ls")
+        if not as_json:
+            _addresses(rows, [str(found["name"]) for found in ended if found["state"] == "done"])
+        return {"operations": ended, "applications": rows["applications"]}
+
+    code = tell(work, as_json=as_json, render=lambda _: "")
+    failed = any(found["state"] not in ("done", "running") for found in ended)
+    return EXIT_FAILED if code == EXIT_OK and failed else code
+
+
+def _begin(path: Path, entry: Entry | str, say: Say) -> int:
+    """Begin to start one; what is there under that name but does not run is replaced."""
+    if isinstance(entry, str):
+        return begin(path, "start", name=entry)
+    name = entry["name"]
+    rows = [row for row in ask(path, "ls")["rows"] if row["app"] == name]
+    if rows and not any(row["state"] in UP for row in rows):
+        follow(path, begin(path, "delete", name=name), say)
+    elif rows:
+        text = f"runs already; `madang reload {name}` brings new code, `delete` ends it"
+        raise SettingsError("start", str(name), text)
+    return begin(path, "start", application=entry)
+
+
+def _stays(path: Path, found: Answer) -> Answer:
+    """Return the operation, failed if what counts as ready when started ends at once."""
+    names = [str(found["name"])]
+    limit_s = time.monotonic() + STAY_S
+    settings = ask(path, "describe", name=names[0])["settings"]
+    while settings["ready"] == STARTED and time.monotonic() < limit_s:
+        rows = [row for row in ask(path, "ls")["rows"] if row["app"] == settings["name"]]
+        gone = [row for row in rows if row["state"] not in ("ready", "stalled", "stopped")]
+        if gone:
+            said = ask(path, "tail", name=gone[0]["name"], lines=LINES_SHOWN)["lines"]
+            text = f"{gone[0]['name']} is {gone[0]['state']}: {gone[0]['last_exit'] or 'it ended'}"
+            return {**found, "state": "failed", "reason": "\n".join([text, *said])}
+        time.sleep(POLL_S)
+    return found
+
+
+def _addresses(answer: Answer, names: list[str]) -> None:
+    for application in answer["applications"]:
+        if application["name"] in names:
+            for address in application["addresses"].values():
+                print(f"  {application['name']} listens on {address}")
+
+
+def _foreground(state_dir: Path, entries: list[Entry]) -> NoReturn:
+    settings = replace(
+        daemon.settings_of(state_dir),
+        applications=tuple(decode_application(entry) for entry in entries),
+        log=LogSettings(),
+        stop_on_boot_failure=True,
+    )
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = ", ".join(application.name for application in settings.applications)
+    ports = [port.name for a in settings.applications for port in a.ports]
+    addresses = "".join(f"  address   {{{name}}}\n" for name in ports)
+    become_supervisor(settings, f"{names} is up\n{addresses}  Ctrl-C stops it")
+
+
+def _flags(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
+    return {
+        "cluster": {"state_dir": given["state"]},
+        "edge": {"host": given["host"], "port": given["port"]},
+    }
+
+
+def _up(config: Path | None, state: str | None, given: Mapping[str, Any], *, demo: bool) -> None:
+    from madang.cli import up
+
+    up.run(config, _flags(given), demo=demo)
+
+
+def _start_all(config: Path | None, given: Mapping[str, Any], *, demo: bool) -> int:
+    """Start everything that madang.toml, or the demo, describes and that is not there yet."""
+    from madang.cli import up
+
+    if not demo and not (config or Path(FILE)).exists():
+        text = "expected what to start, or a madang.toml here; `madang start --help` has examples"
+        raise typer.BadParameter(text, param_hint="TARGET")
+    plan = up.plan(config, _flags(given), demo=demo)
+    # Paths in the settings are meant from here, wherever the supervisor may be.
+    here = os.getcwd()
+    entries: list[Entry | str] = [
+        encode_application(replace(a, directory=a.directory or here))
+        for a in plan.settings.applications
+    ]
+    state_dir = plan.settings.state_dir
+    if daemon.is_running(state_dir):
+        path = runtime_dir(state_dir) / CONTROL
+        answer = ask(path, "ls")
+        there = {a["name"]: a["ready"] for a in answer["applications"]}
+        entries = [e for e in entries if isinstance(e, dict) and not there.get(str(e["name"]))]
+        if not entries and not given["as_json"]:
+            print_line("everything runs already: `madang reload all` brings new code")
+            return EXIT_OK
+    # The writer of the demo's past is our child: it must have ended before we do.
+    wait = demo or not given["no_wait"]
+    code = start_entries(state_dir, entries, as_json=given["as_json"], wait=wait, umask=plan.umask)
+    if code == EXIT_OK and not given["as_json"] and plan.lines:
+        print_line(render("\n".join(plan.lines), _ports(state_dir)))
+    return code
+
+
+def _ports(state_dir: Path) -> dict[str, tuple[str, int]]:
+    """Return where everything listens, by the name of the port."""
+    found: dict[str, tuple[str, int]] = {}
+    for application in ask(runtime_dir(state_dir) / CONTROL, "ls")["applications"]:
+        for name, address in application["addresses"].items():
+            host, _, port = address.rpartition(":")
+            found[name] = (host, int(port))
+    return found

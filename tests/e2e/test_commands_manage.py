@@ -1,0 +1,188 @@
+"""Every command on what runs, as a person types it, wrong input included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from madang.cli import program
+from tests.e2e.cluster_harness import until
+from tests.e2e.command_harness import Terminal, free_port, get, terminal
+
+
+@pytest.fixture
+def shell() -> Iterator[Terminal]:
+    with terminal() as typing:
+        yield typing
+
+
+@pytest.fixture
+def web(shell: Terminal) -> int:
+    """Start two instances of the hello server and return their port."""
+    port = free_port()
+    shell.good("start", "hello:app", "--name", "web", "-i", "2", "--port", str(port))
+    return port
+
+
+def test_stop_leaves_it_listed_and_start_brings_it_back(shell: Terminal, web: int) -> None:
+    assert "stop web: done" in shell.good("stop", "web").out
+    assert {row["state"] for row in shell.rows().values()} == {"stopped"}
+    assert get(web) == ""
+    shell.good("start", "web")
+    assert get(web).startswith("one ")
+    shell.good("stop", "web-1")
+    assert shell.rows()["web-1"]["state"] == "stopped"
+    assert get(web).startswith("one ")
+    shell.good("start", "web-1")
+    assert shell.rows()["web-1"]["state"] == "ready"
+
+
+def test_restart_and_reload_give_other_processes(shell: Terminal, web: int) -> None:
+    before = shell.pids()
+    shell.good("restart", "web-0")
+    after = shell.pids()
+    assert after["web-0"] != before["web-0"]
+    assert after["web-1"] == before["web-1"]
+    shell.write("hello.py", (shell.folder / "hello.py").read_text().replace("one", "two"))
+    done = shell.good("reload", "all")
+    assert "every new instance is ready" in done.out  # its progress, and then its end
+    assert "reload web: done" in done.out
+    assert get(web).startswith("two ")
+
+
+def test_a_reload_of_broken_code_says_why_and_the_old_code_serves(
+    shell: Terminal, web: int
+) -> None:
+    before = shell.pids()
+    shell.write("hello.py", "raise RuntimeError('half a deploy')\n")
+    done = shell.run("reload", "web")
+    assert done.code == 1
+    assert "half a deploy" in done.err
+    assert shell.pids() == before
+    assert get(web).startswith("one ")
+    assert "web: the last reload failed" in shell.good("ls").out
+
+
+def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
+    for word, count in (("3", 3), ("-1", 2), ("+2", 4), ("1", 1)):
+        shell.good("scale", "web", word)
+        assert len(shell.rows()) == count
+        assert get(web).startswith("one ")
+    for word in ("0x", "-9", "999", "many"):
+        done = shell.run("scale", "web", word)
+        assert (done.code, "expected" in done.err) == (1, True), done
+    assert len(shell.rows()) == 1
+
+
+def test_delete_forgets(shell: Terminal, web: int) -> None:
+    assert "only a whole application" in shell.run("delete", "web-0").err
+    shell.good("delete", "web")
+    assert shell.rows() == {}
+    assert "nothing is started" in shell.good("ls").out
+    assert get(web) == ""
+
+
+def test_signal_send_env_and_reset_reach_the_process(shell: Terminal) -> None:
+    shell.good("start", "echo.py", "--env", "COLOUR=green")
+    pid = shell.pids()["echo-0"]
+    shell.until_said("echo", "begins")
+    assert str(pid) in shell.good("signal", "echo-0", "usr1").out
+    shell.until_said("echo", "got USR1")
+    shell.good("send", "echo", "two", "words")
+    shell.until_said("echo", "heard two words")
+    shell.good("send", "echo-0", typed="from a pipe\n")
+    shell.until_said("echo", "heard from a pipe")
+    assert "COLOUR=green\n" in shell.good("env", "echo-0").out
+    assert "there is no signal" in shell.run("signal", "echo", "NONE").err
+    os.kill(pid, 9)
+    until(lambda: shell.rows()["echo-0"]["restarts"] == 1)
+    assert "SIGKILL" in shell.good("describe", "echo-0").out
+    assert shell.good("reset", "echo").out == "reset echo\n"
+    assert shell.rows()["echo-0"]["restarts"] == 0
+
+
+def test_what_is_sent_to_a_role_is_refused(shell: Terminal, web: int) -> None:
+    done = shell.run("send", "web", "hello")
+    assert (done.code, "reads no input" in done.err) == (1, True)
+
+
+def test_describe_shows_limits_and_hides_values(shell: Terminal) -> None:
+    words = ("--memory-max", "300M", "--cron", "0 4 * * *", "--max-restarts", "7")
+    shell.good("start", "echo.py", "--env", "TOKEN=a-secret", *words)
+    text = shell.good("describe", "echo").out
+    for word in ("TOKEN", "314572800", "0 4 * * *", "max_restarts           7", "echo-0"):
+        assert word in text
+    assert "a-secret" not in text
+    assert "a-secret" not in shell.good("describe", "echo", "--json").out
+
+
+def test_logs_and_flush_are_of_one_application(shell: Terminal) -> None:
+    shell.good("start", "echo.py")
+    shell.until_said("echo", "begins")
+    assert "echo-0 | begins" in shell.good("logs", "echo").out
+    assert shell.good("logs", "--instance", "echo-0", "--json").json["instance"] == "echo-0"
+    shell.good("flush", "echo")
+    assert "begins" not in shell.good("logs", "echo").out
+    assert "no logs of nobody" in shell.run("logs", "nobody").err
+
+
+NAMED = ("restart", "reload", "delete", "reset", "describe", "env")
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(shell: Terminal) -> None:
+    shell.good("start", "echo.py")
+    for command in (*NAMED, "stop"):
+        done = shell.run(command, "nobody")
+        assert (done.code, done.out) == (1, ""), (command, done)
+        assert "there is no 'nobody' here; there is echo" in done.err
+    assert "nobody" in shell.run("reload", "nobody", "--json").json["error"]
+
+
+def test_where_nothing_runs_every_command_says_so(shell: Terminal) -> None:
+    commands: list[tuple[str, ...]] = [(name, "web") for name in NAMED]
+    commands += [("ls",), ("stop",), ("stop", "web"), ("save",), ("scale", "web", "2")]
+    for words in [*commands, ("signal", "web", "USR1"), ("send", "web", "x")]:
+        done = shell.run(*words)
+        assert (done.code, "no Madang runs here" in done.err) == (3, True), (words, done)
+    assert "no Madang runs here" in shell.run("reload", "web", "--json").json["error"]
+
+
+def test_a_missing_name_is_wrong_usage(shell: Terminal) -> None:
+    for command in (*NAMED, "scale", "signal", "send"):
+        assert shell.run(command).code == 2, command
+
+
+def test_an_operation_answers_in_json(shell: Terminal) -> None:
+    shell.good("start", "echo.py")
+    for words in (("restart", "echo"), ("scale", "echo", "2"), ("delete", "echo")):
+        operations = shell.good(*words, "--json").json["operations"]
+        assert [(o["kind"], o["state"]) for o in operations] == [(words[0], "done")]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for command in program.app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        words = (getattr(command.callback, "__doc__", "") or "").split()
+        assert name in ("version", "doctor", "up", "init") or "madang" in " ".join(words), name
+
+
+def complete(shell: Terminal, *words: str) -> list[str]:
+    """Return what the shell is offered after these words."""
+    done = shell.run(
+        _MADANG_COMPLETE="complete_bash",
+        COMP_WORDS=" ".join(("madang", *words)),
+        COMP_CWORD=str(len(words)),
+    )
+    return done.out.split()
+
+
+def test_the_shell_completes_commands_names_and_signals(shell: Terminal, web: int) -> None:
+    assert {"reload", "reset", "restart", "resurrect"} <= set(complete(shell, "re"))
+    assert complete(shell, "reload", "w") == ["web", "web-0", "web-1"]
+    assert complete(shell, "scale", "") == ["web"]
+    assert complete(shell, "stop", "a") == ["all"]
+    assert "USR1" in complete(shell, "signal", "web", "US")
+    shell.good("stop")
+    assert complete(shell, "reload", "w") == []

@@ -1,0 +1,99 @@
+"""From what is typed to an entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from madang.cli.targets import (
+    Target,
+    find_target,
+    inherited,
+    name_of,
+    ports_of,
+    size_bytes,
+    span_s,
+)
+from madang.cluster.checks import NAME, RESERVED
+from madang.core.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("word", "module", "program", "expected"),
+    [
+        ("shop.web:app", None, [], Target("asgi", "shop.web:app")),
+        ("main.py:app", None, [], Target("asgi", "main.py:app")),
+        ("main.py", None, ["-q"], Target("python", "main.py", ("-q",))),
+        (None, "jobs.mail", ["-q"], Target("python", "-m jobs.mail", ("-q",))),
+        ("word", "jobs.mail", [], Target("python", "-m jobs.mail", ("word",))),
+        (None, None, ["sh", "-c", "x"], Target("command", "sh", ("-c", "x"))),
+        ("sh", None, ["-c", "x"], Target("command", "sh", ("-c", "x"))),
+    ],
+)
+def test_the_look_of_a_word_says_what_it_is(
+    tmp_path: Path,
+    word: str | None,
+    module: str | None,
+    program: list[str],
+    expected: Target,
+) -> None:
+    (tmp_path / "main.py").touch()
+    assert find_target(word, module, program, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (Target("asgi", "app:app"), "app"),
+        (Target("asgi", "shop.web:app"), "web"),
+        (Target("asgi", "some/main.py:app"), "main"),
+        (Target("python", "../My Worker.py"), "my-worker"),
+        (Target("python", "-m jobs.mail"), "mail"),
+        (Target("command", "/usr/bin/redis-server"), "redis-server"),
+        (Target("command", "./7z"), "z"),
+        (Target("command", "./한글"), "app"),
+        (Target("python", "all.py"), "all-app"),
+        (Target("python", "a" * 60 + ".py"), "a" * 32),
+    ],
+)
+def test_a_name_is_made_that_can_be_used(target: Target, name: str) -> None:
+    assert name_of(target) == name
+    assert NAME.fullmatch(name)
+    assert name not in RESERVED
+
+
+def test_only_an_asgi_application_has_a_port_unasked() -> None:
+    assert ports_of("python", "mail", None, None, inherit=False) == []
+    served = ports_of("asgi", "web", None, None, inherit=False)
+    assert served == [{"name": "web", "host": "127.0.0.1", "port": 8000, "inherit": True}]
+    assert ports_of("command", "x", None, 9000, inherit=False)[0]["inherit"] is False
+    assert ports_of("command", "x", None, 9000, inherit=True)[0]["inherit"] is True
+
+
+def test_the_environment_goes_along_without_what_is_of_a_terminal_or_process() -> None:
+    here = {
+        "PATH": "/bin", "DATABASE": "x", "TERM": "xterm", "SSH_TTY": "/dev/pts/1", "PWD": "/",
+        "NOTIFY_SOCKET": "/run/x", "LISTEN_FDS": "1", "MADANG_NAME": "other-0", "PORT": "3000",
+    }  # fmt: skip
+    assert inherited(here, has_port=True) == {"PATH": "/bin", "DATABASE": "x"}
+    assert inherited(here, has_port=False)["PORT"] == "3000"
+
+
+def test_sizes_and_times_have_units() -> None:
+    assert [size_bytes(t, "") for t in ("300", "2k", "300M", "1G", "1 GiB")] == [
+        300, 2048, 314_572_800, 1_073_741_824, 1_073_741_824,
+    ]  # fmt: skip
+    assert [span_s(t, "") for t in ("90", "90s", "10m", "12h", "2d")] == [
+        90,
+        90,
+        600,
+        43_200,
+        172_800,
+    ]
+    for text in ("", "M", "-1M", "1.5G", "1T"):
+        with pytest.raises(SettingsError):
+            size_bytes(text, "--memory-max")
+    for text in ("", "h", "-1h", "1.5h", "1w"):
+        with pytest.raises(SettingsError):
+            span_s(text, "--age-max")
