@@ -2,10 +2,10 @@
 
 Method: two workers; 200 requests a second on connections of their own, 50 kept connections with ten
 requests a second each; on Madang also 2,000 clients of a hub endpoint that hear a number every
-40 ms, which another program of the cluster broadcasts. Then reload after reload, each begun
+50 ms, which another program of the cluster broadcasts. Then reload after reload, each begun
 when the one before is done. `failed_requests` are those without an answer, refused connections
 among them; `closed_websockets`, `missed_messages` and `repeated_messages` are the hub clients'; the
-gap is the longest time without a number on any one connection, its 40 ms included. A kept
+gap is the longest time without a number on any one connection, its 50 ms included. A kept
 connection that a server closed while it was idle is opened anew and counted
 (`reopened_connections`). Plain ASGI WebSockets, whose state is in the application's coroutine, are
 counted apart: Madang closes them with 1012 at a set pace. pm2 is measured over HTTP alone.

@@ -7,7 +7,7 @@ import itertools
 
 from madang import bus, hub
 
-INTERVAL_S = 0.04
+INTERVAL_S = 0.05
 
 
 async def count() -> None:

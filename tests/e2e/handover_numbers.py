@@ -16,7 +16,7 @@ async def count() -> None:
         if number % 5 == 0:
             await hub.set_state("prices", f"S{number % 3}", number)
             await hub.broadcast("room.a", number)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
 
 
 bus.run(count)

@@ -115,7 +115,7 @@ def test_a_kill_in_the_middle_leaves_nobody_with_a_hole(tmp_path: Path, victim: 
 
     async def main(running: Cluster, port: int) -> None:
         listeners = []
-        for n in range(150):
+        for n in range(60):
             socket = await connect(f"ws://127.0.0.1:{port}/ws?name=n{n}", ping_interval=None)
             listeners.append(Listener(socket))
         old = running.pid("web-0")

@@ -22,7 +22,7 @@ from madang.edge.handover.lane import Lane, LaneClosed
 from madang.edge.handover.mobile import Mobile, Mover
 from madang.edge.handover.packets import Ack, Batch, Done, Hello, Moving, Warm, Withdrawn
 
-BATCH_CONNECTIONS: Final = 100
+BATCH_CONNECTIONS: Final = 25
 """Frozen at a time: they are silent until the taker has them."""
 LOOK_S: Final = 0.005
 PATIENCE_S: Final = 2.0
