@@ -116,13 +116,12 @@ class Monitor(App[None]):
         """Show what runs at this moment."""
         try:
             answer = await asyncio.to_thread(ask, self._path, "ls")
-            metrics = await asyncio.to_thread(ask, self._path, "metrics")
         except MadangError as error:
             self._say(error.message)
             return
         if not self.is_running:
             return
-        rates = self._rates.update(metrics["samples"], time.monotonic())
+        rates = self._rates.update(answer["rows"], time.monotonic())
         self._fill(answer["rows"], rates)
         self.query_one("#summary", Static).update(summary(answer, rates))
         if not self._busy:

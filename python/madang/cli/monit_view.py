@@ -13,7 +13,7 @@ COLUMNS = (
     ("conns", 6), ("lag", 7), ("msg/s", 8),
 )  # fmt: skip
 """Names and widths; together less than a terminal of 80 columns."""
-MESSAGES = frozenset({"madang_requests", "madang_bus_sent", "madang_bus_received"})
+MESSAGES = ("requests", "bus_sent", "bus_received")
 
 
 @dataclass(slots=True)
@@ -23,14 +23,15 @@ class Rates:
     _counts: dict[tuple[str, str], float] = field(default_factory=dict)
     _at_s: float = 0.0
 
-    def update(self, samples: Sequence[Mapping[str, Any]], now_s: float) -> dict[str, float]:
-        """Return what came since the last call: requests, and messages on the bus, a second."""
+    def update(self, rows: Sequence[Mapping[str, Any]], now_s: float) -> dict[str, float]:
+        """Return what came since the last call: requests, and messages on the bus, a second.
+
+        `rows` are those of `ls`.
+        """
         counts: dict[tuple[str, str], float] = {}
-        for sample in samples:
-            labels = sample["labels"]
-            if sample["name"] in MESSAGES and "instance" in labels:
-                key = (labels["instance"], labels["generation"])
-                counts[key] = counts.get(key, 0) + sample["value"]
+        for row in rows:
+            key = (str(row["name"]), str(row["generation"]))
+            counts[key] = sum(float(row[what]) for what in MESSAGES)
         span_s = now_s - self._at_s
         rates: dict[str, float] = {}
         for key, count in counts.items():

@@ -50,16 +50,16 @@ def test_the_service_waits_as_long_as_a_stop_may_take_and_quotes_what_it_must() 
     assert quoted('a"b$c%d') == '"a\\"b$$c%%d"'
 
 
-def sample(instance: str, value: float, name: str = "madang_requests") -> dict[str, object]:
-    return {"name": name, "labels": {"instance": instance, "generation": "1"}, "value": value}
+def counted(name: str, requests: int) -> dict[str, object]:
+    return {"name": name, "generation": 1, "requests": requests, "bus_sent": 1, "bus_received": 2}
 
 
 def test_rates_are_differences_and_never_negative() -> None:
     rates = Rates()
-    assert rates.update([sample("web-0", 100)], 10.0) == {}
-    both = [sample("web-0", 150), sample("web-1", 5)]
+    assert rates.update([counted("web-0", 100)], 10.0) == {}
+    both = [counted("web-0", 150), counted("web-1", 5)]
     assert rates.update(both, 12.0) == {"web-0": 25.0}
-    assert rates.update([sample("web-0", 3), sample("web-1", 5)], 13.0) == {
+    assert rates.update([counted("web-0", 3), counted("web-1", 5)], 13.0) == {
         "web-0": 0.0,
         "web-1": 0.0,
     }
