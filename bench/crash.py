@@ -104,12 +104,10 @@ def measure(start: Callable[[Path, int], Manager], kills: int) -> dict[str, floa
     return {
         "refused_connections": len(refused),
         "failed_requests": len(failures) - len(in_flight) - len(refused),
-        "in_flight_requests_lost": len(in_flight),
+        "in_flight_requests_lost_per_kill": len(in_flight) / kills,
         "replacement_ready_p50_ms": percentile(ready_ns, 0.5) / 1e6,
         "replacement_ready_p99_ms": percentile(ready_ns, 0.99) / 1e6,
         "longest_gap_ms": result["longest_gap_ms"],
-        "answers": result["answers"],
-        "kills": kills,
     }
 
 
@@ -117,11 +115,13 @@ def main() -> None:
     """Measure ours and pm2."""
     given = options(__doc__ or "")
     report = Report("crash")
+    kills, peer_kills = (QUICK_KILLS, QUICK_PEER_KILLS) if given.quick else (KILLS, KILLS)
+    report.conditions |= {"workers": WORKERS, "kills": kills, "kills_pm2": peer_kills}
     say("madang")
-    report.ours = measure(Madang, QUICK_KILLS if given.quick else KILLS)
+    report.ours = measure(Madang, kills)
     try:
         say("pm2")
-        report.peers["pm2"] = measure(Pm2, QUICK_PEER_KILLS if given.quick else KILLS)
+        report.peers["pm2"] = measure(Pm2, peer_kills)
     except PeerMissing as missing:
         report.conditions["pm2"] = str(missing)
     report.print(given)

@@ -206,7 +206,7 @@ def test_numbers_that_cannot_be_harm_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ahead_s", [-20, 10 * 365 * 86_400])
 def test_a_child_whose_clock_is_wrong_is_judged_by_ours(tmp_path: Path, ahead_s: int) -> None:
     offset = max(ahead_s, -int(time.monotonic()) + 60)
-    entry = program("clock", "stepped")
+    entry = program("clock", "stepped", stop_timeout_ms=500)
     target = ["--time", "--monotonic", str(offset), "--fork", "--kill-child=SIGTERM"]
     words = [*target, "python3", entry["target"], "stepped"]
     entry |= {"kind": "command", "target": "unshare", "arguments": words}

@@ -72,7 +72,10 @@ StateOption = Annotated[
 
 @app.command()
 def version() -> None:
-    """Print the version and the engine that would run."""
+    """Print the version and the engine that would run.
+
+    Example: madang version
+    """
     from madang.exchange.engine import engine_name
 
     typer.echo(f"madang {__version__}, engine {engine_name()}")
@@ -83,7 +86,10 @@ def doctor(
     state: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
-    """Look at this machine: interpreter, engine, disk, limits; exit code 1 with any advice."""
+    """Look at this machine: interpreter, engine, disk, limits; exit code 1 with any advice.
+
+    Example: madang doctor --json
+    """
     from madang.cli import doctor as examination
     from madang.cli.session import state_folder
 
@@ -109,7 +115,10 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port to listen on (0: any free one).")] = None,
     workers: Annotated[str | None, typer.Option(help='"max" or a number.')] = None,
 ) -> None:
-    """Start everything in the foreground; Ctrl-C stops it."""
+    """Start everything in the foreground; Ctrl-C stops it.
+
+    Examples: madang up, madang up --demo
+    """
     from madang.cli import up as starting
 
     flags: dict[str, dict[str, object]] = {
@@ -124,7 +133,10 @@ def init(
     name: Annotated[str, typer.Argument(help="Login name of the administrator.")] = "admin",
     folder: Annotated[Path, typer.Option(help="Where madang.toml goes.")] = Path(),
 ) -> None:
-    """Write madang.toml and make the administrator; the secrets are printed once."""
+    """Write madang.toml and make the administrator; the secrets are printed once.
+
+    Example: madang init admin
+    """
     from madang.cli import first
 
     for line in first.init(folder, name):

@@ -48,7 +48,10 @@ def replay(
     clear: Annotated[bool, typer.Option("--clear", help="Empty the book at the end.")] = False,
     state: StateOption = None,
 ) -> None:
-    """Drive a symbol of this machine's venue with recorded order flow, as its operator."""
+    """Drive a symbol of this machine's venue with recorded order flow, as its operator.
+
+    Example: madang replay messages.csv --symbol AAPL
+    """
     terms = InstrumentTerms(
         symbol.encode(), name=b"Replay", tick=price_units(tick), collar_bps=COLLAR_BPS
     )

@@ -57,6 +57,8 @@ def sim(
 
     They are ordinary clients of the API. With --key they use those accounts on any Madang; without,
     the venue of this machine's state folder is asked, as its operator, for accounts of their own.
+
+    Example: madang sim --rate 50
     """
     counts = Counts(makers, noise, trend)
     _check(rate, counts)

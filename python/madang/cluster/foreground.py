@@ -17,6 +17,7 @@ from typing import NoReturn
 from madang.cluster import linux
 from madang.cluster.checks import check
 from madang.cluster.entries import decode
+from madang.cluster.escaped import LIFE
 from madang.cluster.handles import Share
 from madang.cluster.settings import ClusterSettings
 from madang.cluster.succession import VERSION, CannotTakeOver
@@ -40,6 +41,7 @@ def become_supervisor(settings: ClusterSettings, banner: str) -> NoReturn:
         json.dump({"settings": asdict(settings), "banner": banner}, file, default=str)
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ.pop(LIFE, None)  # started by a child of another cluster, we are no part of it
     arguments = [sys.executable, "-m", "madang.cluster.foreground", str(descriptor)]
     os.execv(sys.executable, arguments)
 

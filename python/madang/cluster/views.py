@@ -39,6 +39,9 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "connections": child.scores.connections,
         "loop_lag_ms": round(child.scores.loop_lag_us / 1_000, 1),
         "websockets": child.scores.websockets,
+        "requests": child.scores.requests,
+        "bus_sent": child.scores.bus_sent,
+        "bus_received": child.scores.bus_received,
         "accepting": child.accepting,
         "tail": child.tail if instance.state is State.ERRORED else [],
     }

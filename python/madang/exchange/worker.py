@@ -228,6 +228,10 @@ class Worker:
             node=lambda: self._node.wish().state,
         )
 
+    def begin(self) -> None:
+        """Do what a worker does by itself once it serves."""
+        self._console.start()
+
     def mover(self) -> Mover:
         """Return how connections move from and to this worker."""
         return Mover(
@@ -254,10 +258,6 @@ class Worker:
     def _moving_ended(self) -> None:
         self._events.let_go()
         self._topics.let_go()
-
-    def begin(self) -> None:
-        """Do what a worker does by itself once it serves."""
-        self._console.start()
 
     def check_sessions(self) -> None:
         """Close the streams of keys and sessions that do not hold any more."""

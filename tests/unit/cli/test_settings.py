@@ -98,5 +98,9 @@ def test_the_venue_starts_first_and_the_demo_adds_traders(tmp_path: Path) -> Non
     names = [application.name for application in compose(settings, demo=False).applications]
     assert names == ["venue", "ledger", "feed", "worker"]
     assert [a.name for a in compose(settings, demo=True).applications][-1] == "traders"
+    flags = {"cluster": {"state_dir": str(tmp_path), "metrics_port": 9100}}
+    exporter = compose(load(None, {}, flags), demo=False).applications[-1]
+    assert exporter.name == "metrics"
+    assert [(port.host, port.port) for port in exporter.ports] == [("127.0.0.1", 9100)]
     symbols = {instrument.symbol for instrument in demo_venue(settings.venue).instruments}
     assert symbols == set(SYMBOLS)
