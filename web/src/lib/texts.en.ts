@@ -1,10 +1,10 @@
 /** Every word of the page, in English; `texts.ko.ts` has the same keys. */
 import { clusterEn } from './texts.cluster.en';
-import { hallEn } from './texts.hall.en';
+import { pagesEn } from './texts.pages.en';
 
 export const en = {
   ...clusterEn,
-  ...hallEn,
+  ...pagesEn,
   tagline: 'A market you can watch and trade, live.',
   markets: 'Markets',
   symbol: 'Symbol',

@@ -1,11 +1,11 @@
 /** Every word of the page, in Korean. */
 import type { Key } from './texts.en';
 import { clusterKo } from './texts.cluster.ko';
-import { hallKo } from './texts.hall.ko';
+import { pagesKo } from './texts.pages.ko';
 
 export const ko: Record<Key, string> = {
   ...clusterKo,
-  ...hallKo,
+  ...pagesKo,
   tagline: '눈앞에서 살아 움직이는 시장, 보고 바로 거래하세요.',
   markets: '종목',
   symbol: '종목',

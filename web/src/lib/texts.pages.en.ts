@@ -1,5 +1,5 @@
 /** The words of the header, the front page, the account and signing in, in English. */
-export const hallEn = {
+export const pagesEn = {
   skipToContent: 'Skip to content',
   navigation: 'Navigation',
   pageMarkets: 'Markets',
@@ -144,4 +144,4 @@ export const hallEn = {
   displayTitle: 'Display',
 } as const;
 
-export type HallKey = keyof typeof hallEn;
+export type PagesKey = keyof typeof pagesEn;

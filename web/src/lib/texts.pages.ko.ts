@@ -1,7 +1,7 @@
 /** The words of the header, the front page, the account and signing in, in Korean. */
-import type { HallKey } from './texts.hall.en';
+import type { PagesKey } from './texts.pages.en';
 
-export const hallKo: Record<HallKey, string> = {
+export const pagesKo: Record<PagesKey, string> = {
   skipToContent: '본문으로 건너뛰기',
   navigation: '메뉴 이동',
   pageMarkets: '시세',
