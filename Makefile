@@ -34,7 +34,7 @@ test: setup $(STAMPS)/test-needs ## everything that must hold: lint, unit to end
 	bash scripts/debian_needs.sh chromium curl fonts-noto-cjk haproxy nginx
 	$(MAKE) lint
 	$(MAKE) page-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMPS)/test-needs ## ruff, mypy, layers, cargo fmt, clippy and cargo test
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ EXIT_CANNOT_RUN = 126
 def become_user(name: str) -> None:
     """Drop to `name` with all of its groups; its home becomes HOME."""
     import pwd
+    import warnings  # noqa: F401 - execvp wants it, and this user may not read our interpreter
 
     entry = pwd.getpwnam(name)
     if entry.pw_uid == os.geteuid():
