@@ -34,7 +34,9 @@ test: setup $(STAMPS)/test-needs ## everything that must hold: lint, unit to end
 	bash scripts/debian_needs.sh chromium curl fonts-noto-cjk haproxy nginx
 	$(MAKE) lint
 	$(MAKE) page-test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	# A short folder of its own: Unix sockets bear only short paths.
+	base=$$(mktemp -d /tmp/mt-XXXXXX); trap 'rm -rf "$$base"' EXIT; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --basetemp="$$base/t"
 
 lint: $(STAMPS)/test-needs ## ruff, mypy, layers, cargo fmt, clippy and cargo test
 	$(BIN)/ruff check .
