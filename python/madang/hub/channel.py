@@ -8,10 +8,9 @@ of an older epoch, are repeats of the bus and are dropped and counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from madang.core.closecodes import CloseCode
+from madang.hub.audience import Audience
 from madang.hub.history import Encoder, History, Position, Publication
 from madang.hub.settings import ChannelKind, ChannelSettings, SlowPolicy
 
@@ -46,30 +45,17 @@ class Recovery(NamedTuple):
     publications: tuple[Publication, ...]
 
 
-class Channel:
+class Channel(Audience[Subscriber]):
     """A named sequence of publications with its subscribers and history."""
 
+    kind = ChannelKind.EVENT
+
     def __init__(self, name: str, settings: ChannelSettings) -> None:
-        if settings.kind is not ChannelKind.EVENT:
-            raise ValueError("an event channel needs settings of kind event")
-        self.name = name
-        self.settings = settings
+        super().__init__(name, settings)
         self.history = History(settings.history_count_max, settings.history_bytes_max)
-        self.on_first: Callable[[Channel], None] | None = None
-        self.on_last: Callable[[Channel], None] | None = None
-        self.on_count: Callable[[str], None] | None = None
-        self.publications = 0
-        self.deliveries = 0
-        self.repeats = 0
         self.dropped = 0
         self._drops = settings.policy is SlowPolicy.DROP_TO_KEYFRAME
         self._dropping: set[Subscriber] = set()
-        self._subscribers: dict[Subscriber, Position | None] = {}
-
-    @property
-    def subscribers(self) -> int:
-        """How many connections listen."""
-        return len(self._subscribers)
 
     @property
     def position(self) -> Position | None:
@@ -154,11 +140,7 @@ class Channel:
     def add(self, subscriber: Subscriber, since: Position | None = None) -> Recovery:
         """Add a subscriber and send it what it missed after `since`."""
         recovery = self.recover(since)
-        first = not self._subscribers
-        self._subscribers[subscriber] = since if recovery.recovered else None
-        self._counted()
-        if first and self.on_first is not None:
-            self.on_first(self)
+        self._enter(subscriber, since if recovery.recovered else None)
         for publication in recovery.publications:
             if not subscriber.deliver(
                 publication.frame(subscriber.dialect), self.settings.flush_window_ms
@@ -169,20 +151,10 @@ class Channel:
 
     def remove(self, subscriber: Subscriber) -> None:
         """Remove a subscriber; unknown ones are ignored."""
-        if subscriber not in self._subscribers:
-            return
-        del self._subscribers[subscriber]
         self._dropping.discard(subscriber)
-        self._counted()
-        if not self._subscribers and self.on_last is not None:
-            self.on_last(self)
-
-    def _counted(self) -> None:
-        if self.on_count is not None:
-            self.on_count(self.name)
+        super().remove(subscriber)
 
     def interrupt(self, reason: str = "messages were lost") -> None:
         """Say that messages were lost: history is void, subscribers come back and load anew."""
         self.history.forget()
-        for subscriber in list(self._subscribers):
-            subscriber.close(CloseCode.RECOVERY_REFUSED, reason)
+        self._send_back(reason)

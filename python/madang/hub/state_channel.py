@@ -9,11 +9,11 @@ is never taken back: what is over is said by setting it so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
-from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
+from madang.hub.audience import Audience
 from madang.hub.history import Encoder, Position, Publication
 from madang.hub.settings import ChannelKind, ChannelSettings, SlowPolicy
 
@@ -49,29 +49,16 @@ class StateSubscriber(Protocol):
         ...
 
 
-class StateChannel:
+class StateChannel(Audience[StateSubscriber]):
     """The latest publication per key with its subscribers."""
 
-    def __init__(self, name: str, settings: ChannelSettings) -> None:
-        if settings.kind is not ChannelKind.STATE:
-            raise ValueError("a state channel needs settings of kind state")
-        self.name = name
-        self.settings = settings
-        self.on_first: Callable[[StateChannel], None] | None = None
-        self.on_last: Callable[[StateChannel], None] | None = None
-        self.on_count: Callable[[str], None] | None = None
-        self.publications = 0
-        self.deliveries = 0
-        self.conflated = 0
-        self.repeats = 0
-        self._latest: dict[str, Publication] = {}
-        self._subscribers: dict[StateSubscriber, Position | None] = {}
-        self._conflates = settings.policy is SlowPolicy.CONFLATE
+    kind = ChannelKind.STATE
 
-    @property
-    def subscribers(self) -> int:
-        """How many connections listen."""
-        return len(self._subscribers)
+    def __init__(self, name: str, settings: ChannelSettings) -> None:
+        super().__init__(name, settings)
+        self.conflated = 0
+        self._latest: dict[str, Publication] = {}
+        self._conflates = settings.policy is SlowPolicy.CONFLATE
 
     @property
     def keys(self) -> int:
@@ -134,34 +121,13 @@ class StateChannel:
         items = self._latest.items()
         self._greet(subscriber, [(k, p) for k, p in items if k in wanted or p.position > after])
 
-    def _enter(self, subscriber: StateSubscriber, after: Position | None) -> None:
-        first = not self._subscribers
-        self._subscribers[subscriber] = after
-        self._counted()
-        if first and self.on_first is not None:
-            self.on_first(self)
-
     def _greet(self, subscriber: StateSubscriber, greeting: list[tuple[str, Publication]]) -> None:
         for key, publication in greeting:
             if subscriber not in self._subscribers:
                 break  # it was ended as a slow consumer
             self._give(subscriber, key, publication)
 
-    def remove(self, subscriber: StateSubscriber) -> None:
-        """Remove a subscriber; unknown ones are ignored."""
-        if subscriber not in self._subscribers:
-            return
-        del self._subscribers[subscriber]
-        self._counted()
-        if not self._subscribers and self.on_last is not None:
-            self.on_last(self)
-
-    def _counted(self) -> None:
-        if self.on_count is not None:
-            self.on_count(self.name)
-
     def interrupt(self, reason: str = "messages were lost") -> None:
         """Say that the state is unknown: it is void, subscribers come back and load anew."""
         self._latest.clear()
-        for subscriber in list(self._subscribers):
-            subscriber.close(CloseCode.RECOVERY_REFUSED, reason)
+        self._send_back(reason)
