@@ -131,8 +131,10 @@ class WebSocketProtocol(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, self._settings.websocket_send_buffer_bytes
         )
-        # full as soon as the kernel takes no more: what is not sent is the end of the last write
-        transport.set_write_buffer_limits(high=0)
+        if is_plain(transport):
+            # full as soon as the kernel takes no more: what is not sent is the end of the last
+            # write. TLS, which cannot move, would call itself full for ever.
+            transport.set_write_buffer_limits(high=0)
         self.writable = True
         early, self._early = self._early, b""
         self.write(self._handshake + early)
