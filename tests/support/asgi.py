@@ -40,7 +40,7 @@ async def serving(application: AsgiApplication, **options: object) -> AsyncItera
     server.start()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    await server.listen(listener)
+    await server.listeners.listen(listener)
     served = Served(server, listener.getsockname()[1])
     try:
         yield served

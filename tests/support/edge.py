@@ -59,6 +59,7 @@ async def serving(
         yield running
     finally:
         await server.close()
+        sock.close()
         for client in running.clients:
             client.writer.transport.abort()
         for _ in range(3):  # let uvloop close what was aborted

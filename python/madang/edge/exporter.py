@@ -40,10 +40,9 @@ async def main(process: Process) -> None:
     gatherer = Gatherer(bus, process, lambda: edge_metrics(server.state))
     application = Application((), title="Madang metrics", gather=gatherer.page)
     server = Server(application, EdgeSettings(), Hub(), process.scores)
-    own = [group[0] for group in process.sockets.values()]
     with telling(bus, process, lambda: ()):
         await server.start([])
-        follow(process, server, own)
+        follow(process, server)
         process.ready()
         process.status("serves /metrics")
         await process.wait_stop()

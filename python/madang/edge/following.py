@@ -1,34 +1,39 @@
-"""A worker in its cluster: whose sockets it accepts from."""
+"""A server in its cluster: whose sockets it accepts from."""
 
 from __future__ import annotations
 
 import socket
+from typing import Protocol
 
 from madang.cluster.process import Process
-from madang.edge.server import Server
 
 
-def follow(process: Process, server: Server, own: list[socket.socket]) -> None:
-    """Take neighbours' sockets as they come; leave our own while another generation serves.
+class Accepting(Protocol):
+    """A server that sockets are given to and taken from; they stay the process's."""
 
-    The server closes what it leaves, so it is always given a copy of our own.
-    """
-    serving: list[socket.socket] = []
+    def add_socket(self, sock: socket.socket) -> None:
+        """Accept on one more bound socket, soon."""
+        ...
+
+    def remove_socket(self, sock: socket.socket) -> None:
+        """Stop accepting on a socket."""
+        ...
+
+
+def follow(process: Process, server: Accepting) -> None:
+    """Take neighbours' sockets as they come; leave our own while another generation serves."""
+    own = [group[0] for group in process.sockets.values()]
 
     def accept(wanted: bool) -> None:
-        for copy in serving:
-            server.remove_socket(copy)
-        serving.clear()
-        if wanted:
-            serving.extend(listener.dup() for listener in own)
-            for copy in serving:
-                server.add_socket(copy)
+        for sock in own:
+            if wanted:
+                server.add_socket(sock)
+            else:
+                server.remove_socket(sock)
 
-    def take(_port: str, listener: socket.socket) -> None:
-        if listener not in own:
-            server.add_socket(listener)
-
-    process.on_socket(take, lambda _, listener: server.remove_socket(listener))
+    process.on_socket(
+        lambda _, sock: server.add_socket(sock), lambda _, sock: server.remove_socket(sock)
+    )
     process.on_accepting(accept)
     if process.accepting:
         accept(True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 
@@ -16,13 +15,14 @@ from madang.edge import http_moving, websocket_protocol
 from madang.edge.dispatch import Dispatcher
 from madang.edge.handover.mobile import Mobile, Thaw
 from madang.edge.http_moving import FrozenHttp, MobileHttpProtocol
+from madang.edge.listeners import Listeners
 from madang.edge.proxy_front import ProxyFront
 from madang.edge.response import http_date
 from madang.edge.route import Application
 from madang.edge.settings import EdgeSettings
-from madang.edge.state import ServerState
+from madang.edge.state import ServerState, sweep
 from madang.edge.system import system_routes
-from madang.edge.tls import Certificate
+from madang.edge.tls import Tls
 from madang.edge.websocket_protocol import WebSocketProtocol
 from madang.hub import Hub
 
@@ -54,13 +54,9 @@ class Server:
         )
         self.routes = routes
         self._state = ServerState(dispatcher, settings, hub, scores or Scores())
-        self._certificate = (
-            Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        )
-        self._listeners: dict[int, asyncio.AbstractServer] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._tls = Tls(settings.tls, self._state.log)
+        self.listeners = Listeners(self._protocol, self._tls, BACKLOG)
         self._sweeper: asyncio.Task[None] | None = None
-        self._certificate_checked_s = 0.0
         self._shown_s = 0.0
 
     @property
@@ -72,31 +68,11 @@ class Server:
         return self._state
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Listen on bound sockets; returns when connections are accepted."""
+        """Accept on bound sockets, which stay the caller's; returns when connections are taken."""
         self._tick()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         for sock in sockets:
-            await self._listen(sock, sock.fileno())
-
-    async def _listen(self, sock: socket.socket, number: int) -> None:
-        loop = asyncio.get_running_loop()
-        context = self._certificate.context if self._certificate is not None else None
-        sock.setblocking(
-            False
-        )  # uvloop accepts until EAGAIN: a blocking socket would stop the loop
-        listener = await loop.create_server(
-            self._protocol,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=(
-                self.settings.tls_handshake_timeout_ms / 1000 if context is not None else None
-            ),
-        )
-        if self._state.draining:
-            listener.close()
-        else:
-            self._listeners[number] = listener
+            await self.listeners.listen(sock)
 
     def _protocol(self) -> asyncio.Protocol:
         state = self._state
@@ -106,29 +82,18 @@ class Server:
 
     def add_socket(self, sock: socket.socket) -> None:
         """Accept on one more bound socket, soon."""
-        number = sock.fileno()
-        task = asyncio.get_running_loop().create_task(self._listen(sock, number))
-        self._opening[number] = task
-        task.add_done_callback(lambda _: self._opening.pop(number, None))
+        self.listeners.add(sock)
 
     def remove_socket(self, sock: socket.socket) -> None:
-        """Stop accepting on a socket and close this process's descriptor of it."""
-        number = sock.fileno()
-        opening = self._opening.pop(number, None)
-        if opening is not None:
-            opening.cancel()
-        listener = self._listeners.pop(number, None)
-        if listener is not None:
-            listener.close()
+        """Stop accepting on a socket; it stays open."""
+        self.listeners.remove(sock)
 
     def reload_certificate(self) -> None:
         """Serve the certificate files as they are now.
 
         Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
         """
-        if self._certificate is not None:
-            self._certificate.changed()
-            self._certificate.reload()
+        self._tls.reload()
 
     def _tick(self) -> None:
         state = self._state
@@ -141,29 +106,11 @@ class Server:
             await asyncio.sleep(self.settings.sweep_interval_ms / 1000)
             self._tick()
             now_s = state.now_s
-            for protocol in [p for p in state.protocols if p.deadline_s <= now_s]:
-                try:
-                    protocol.on_deadline(now_s)
-                except Exception:  # one connection must not end the sweep of all
-                    state.log.exception("deadline failed")
-            self._check_certificate(now_s)
+            sweep(state.protocols, now_s, state.log)
+            self._tls.check(now_s)
             if now_s - self._shown_s >= SHOW_S:
                 self._shown_s = now_s
                 state.show()
-
-    def _check_certificate(self, now_s: float) -> None:
-        certificate = self._certificate
-        if certificate is None:
-            return
-        if now_s - self._certificate_checked_s < self.settings.tls_check_interval_ms / 1000:
-            return
-        self._certificate_checked_s = now_s
-        if certificate.changed():
-            try:
-                certificate.reload()
-                self._state.log.info("certificate reloaded")
-            except (OSError, ssl.SSLError) as error:
-                self._state.log.error("certificate not reloaded", reason=str(error))
 
     def mobiles(self) -> list[Mobile]:
         """Return the connections that can move to another process, at this moment or another."""
@@ -201,7 +148,7 @@ class Server:
         """
         state = self._state
         state.draining = True
-        self._stop_listening()
+        self.listeners.stop()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_ms / 1000
         pace = max(1, self.settings.drain_websockets_per_s // 50)
@@ -214,17 +161,10 @@ class Server:
             await asyncio.sleep(0.01)
         return not state.protocols and not state.in_flight
 
-    def _stop_listening(self) -> None:
-        for task in list(self._opening.values()):
-            task.cancel()
-        for listener in self._listeners.values():
-            listener.close()
-        self._listeners.clear()
-
     async def close(self) -> None:
         """Cut everything and end."""
         self._state.draining = True
-        self._stop_listening()
+        self.listeners.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)

@@ -6,6 +6,8 @@ import ipaddress
 
 import msgspec
 
+from madang.edge.tls import TlsSettings
+
 
 class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one worker's HTTP and WebSocket front."""
@@ -54,3 +56,10 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("proxy_protocol and tls_cert exclude each other: end TLS in front")
         for network in self.trusted_proxies:
             ipaddress.ip_network(network, strict=False)
+
+    @property
+    def tls(self) -> TlsSettings:
+        """What the server's TLS is told."""
+        return TlsSettings(
+            self.tls_cert, self.tls_key, self.tls_check_interval_ms, self.tls_handshake_timeout_ms
+        )

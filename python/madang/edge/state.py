@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
 
 from madang.cluster.scoreboard import Scores
 from madang.core import log
@@ -33,6 +36,15 @@ class Swept(Protocol):
     def abort(self) -> None:
         """End at once."""
         ...
+
+
+def sweep(connections: Iterable[Swept], now_s: float, log: FilteringBoundLogger) -> None:
+    """Act on every deadline that has passed."""
+    for connection in [one for one in connections if one.deadline_s <= now_s]:
+        try:
+            connection.on_deadline(now_s)
+        except Exception:  # one connection must not end the sweep of all
+            log.exception("deadline failed")
 
 
 class ServerState:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import NamedTuple
+
+from structlog.typing import FilteringBoundLogger
 
 from madang.core.errors import SettingsError
 
@@ -54,3 +57,50 @@ class Certificate:
         """
         self._load()
         self.context.load_cert_chain(self._cert, self._key)
+
+
+class TlsSettings(NamedTuple):
+    """What TLS is told; without `cert` there is none."""
+
+    cert: str
+    key: str
+    check_interval_ms: int
+    handshake_timeout_ms: int
+
+
+class Tls:
+    """The TLS of one server: its files are looked at now and then."""
+
+    def __init__(self, settings: TlsSettings, log: FilteringBoundLogger) -> None:
+        self._certificate = Certificate(settings.cert, settings.key) if settings.cert else None
+        self._interval_s = settings.check_interval_ms / 1000
+        self._checked_s = 0.0
+        self._log = log
+        self.handshake_timeout_s = settings.handshake_timeout_ms / 1000
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """The context that serves, None without TLS."""
+        return self._certificate.context if self._certificate is not None else None
+
+    def check(self, now_s: float) -> None:
+        """Serve new files where there are some; what does not fit is said and not served."""
+        certificate = self._certificate
+        if certificate is None or now_s - self._checked_s < self._interval_s:
+            return
+        self._checked_s = now_s
+        if certificate.changed():
+            try:
+                certificate.reload()
+                self._log.info("certificate reloaded")
+            except (OSError, ssl.SSLError) as error:
+                self._log.error("certificate not reloaded", reason=str(error))
+
+    def reload(self) -> None:
+        """Serve the certificate files as they are, at once.
+
+        Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
+        """
+        if self._certificate is not None:
+            self._certificate.changed()
+            self._certificate.reload()

@@ -305,14 +305,13 @@ async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
     _raise_open_files()
-    first = list(process.sockets[PORT])
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
     with telling(bus, process, worker.families):
         if await _started(worker, process):
             await worker.server.start([])
-            follow(process, worker.server, first)
+            follow(process, worker.server)
             enable_hand_over(process, worker.mover())
             process.ready()
             worker.begin()

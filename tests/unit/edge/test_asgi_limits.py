@@ -207,7 +207,7 @@ def test_draining_finishes_requests_and_ends_idle_connections() -> None:
             await until(lambda: served.server.state.tasks)
             drained = asyncio.create_task(served.server.drain())
             assert await idle.rest() == b""
-            assert not served.server._listeners
+            assert not served.server.listeners
             fresh.send(GET)  # it was on its way
             assert (await fresh.answer())[1][b"connection"] == b"close"
             go.set()
@@ -226,12 +226,12 @@ def test_a_socket_can_be_left_and_taken_again() -> None:
                 served.server.add_socket(listener)
                 served.port = listener.getsockname()[1]
                 for _ in range(2):
-                    await until(lambda: listener.fileno() in served.server._listeners)
+                    await until(lambda: listener in served.server.listeners)
                     peer = await served.open()
                     peer.send(GET)
                     assert (await peer.answer())[0] == 200
                     served.server.remove_socket(listener)
-                    assert listener.fileno() not in served.server._listeners
+                    assert listener not in served.server.listeners
                     served.server.add_socket(listener)
 
     run(main)

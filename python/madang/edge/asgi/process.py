@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, Protocol, cast
 
 from madang.cluster.process import Process
 from madang.core import log
@@ -19,23 +16,15 @@ from madang.core.errors import MadangError
 from madang.core.settings import decode_section
 from madang.edge.asgi.lifespan import Lifespan
 from madang.edge.asgi.loading import load
-from madang.edge.asgi.scores import scores_of
 from madang.edge.asgi.server import AsgiServer
 from madang.edge.asgi.settings import AsgiSettings
+from madang.edge.following import follow
 from madang.edge.gathering import telling
 from madang.edge.handover.mobile import Mover
 from madang.edge.handover.process import enable_hand_over
 from madang.edge.hub_front import HubFront, talking
 
 REASON_CHARACTERS_MAX = 400
-
-
-class _Switched(Protocol):
-    """A process that can be told to leave its own sockets, and to come back to them."""
-
-    def on_accepting(self, handler: Callable[[bool], None]) -> None:
-        """Call `handler(False)` when another generation serves them, True at a roll-back."""
-        ...
 
 
 async def main(process: Process) -> None:
@@ -53,7 +42,7 @@ async def main(process: Process) -> None:
             log.get("asgi").exception("the application could not be loaded")
             first = next(iter(str(error).strip().splitlines()), "")
             raise _refuse(process, f"{type(error).__name__}: {first}") from None
-        server = AsgiServer(application, settings, lifespan.state, scores_of(process))
+        server = AsgiServer(application, settings, lifespan.state, process.scores)
         server.state.hub = hub
         with telling(hub.bus, process, hub.families):
             await _serve(process, server, hub)
@@ -62,8 +51,7 @@ async def main(process: Process) -> None:
 
 async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
     server.start()
-    own = [group[0] for group in process.sockets.values()]
-    _follow(process, server, own)
+    follow(process, server)
     mover = Mover(
         name=hub.session.name,
         mobiles=lambda: [*hub.server.mobiles(), *server.mobiles()],
@@ -74,9 +62,6 @@ async def _serve(process: Process, server: AsgiServer, hub: HubFront) -> None:
         ended=hub.session.moving_ended,
     )
     enable_hand_over(process, mover)
-    if getattr(process, "accepting", True):  # else another generation serves them still
-        for sock in own:
-            await server.listen(sock)
     gc.collect()
     gc.freeze()  # what was imported is never looked at again
     process.status(f"serves {server.settings.target}")
@@ -100,20 +85,3 @@ def _refuse(process: Process, reason: str) -> SystemExit:
     text = f"the application did not start: {lines[-1][:REASON_CHARACTERS_MAX]}"
     process.status(text)
     return SystemExit(text if len(lines) == 1 else f"{reason.strip()}\n{text}")
-
-
-def _follow(process: Process, server: AsgiServer, own: list[socket.socket]) -> None:
-    """Take neighbours' sockets as they come, and leave our own where another generation serves."""
-    process.on_socket(
-        lambda _, sock: server.add_socket(sock), lambda _, sock: server.remove_socket(sock)
-    )
-
-    def accept(again: bool) -> None:
-        for sock in own:
-            if again:
-                server.add_socket(sock)
-            else:
-                server.remove_socket(sock)
-
-    if hasattr(process, "on_accepting"):
-        cast("_Switched", cast("Any", process)).on_accepting(accept)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from contextvars import Context
 from typing import Any
 
 import msgspec
 
+from madang.cluster.scoreboard import Scores
 from madang.core.errors import MadangError
 from madang.edge.asgi.http_moving import KIND, FrozenHttp, MobileHttpProtocol
 from madang.edge.asgi.loading import AsgiApplication
-from madang.edge.asgi.scores import NullScores, Scores
 from madang.edge.asgi.settings import AsgiSettings
 from madang.edge.asgi.state import AsgiState
 from madang.edge.handover.mobile import Mobile, Thaw
-from madang.edge.tls import Certificate
+from madang.edge.listeners import Listeners
+from madang.edge.state import sweep
+from madang.edge.tls import Tls
 
 BACKLOG = 4_096
 _LOOK_S = 0.01
@@ -35,14 +36,10 @@ class AsgiServer:
         scores: Scores | None = None,
     ) -> None:
         self.settings = settings
-        self.state = AsgiState(application, settings, Context(), scores or NullScores())
+        self.state = AsgiState(application, settings, Context(), scores or Scores())
         self.state.app_state = app_state if app_state is not None else {}
-        self._certificate = (
-            Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        )
-        self._certificate_checked_s = 0.0
-        self._listeners: dict[int, asyncio.AbstractServer] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._tls = Tls(settings.tls, self.state.log)
+        self.listeners = Listeners(lambda: MobileHttpProtocol(self.state), self._tls, BACKLOG)
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -50,80 +47,21 @@ class AsgiServer:
         self.state.tick(time.time())
         self._sweeper = self.state.loop.create_task(self._sweep(), name="sweep")
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Accept on a bound socket; returns when connections are accepted.
-
-        The socket stays the caller's: what is closed here is a descriptor of our own.
-        """
-        number = sock.fileno()
-        own = sock.dup()
-        own.setblocking(False)  # uvloop accepts until EAGAIN
-        certificate = self._certificate
-        timeout_s = self.settings.tls_handshake_timeout_ms / 1000
-        listener = await self.state.loop.create_server(
-            lambda: MobileHttpProtocol(self.state),
-            sock=own,
-            backlog=BACKLOG,
-            ssl=certificate.context if certificate else None,
-            ssl_handshake_timeout=timeout_s if certificate else None,
-        )
-        if self.state.draining:
-            listener.close()
-            return
-        before = self._listeners.pop(number, None)
-        if before is not None:
-            before.close()
-        self._listeners[number] = listener
-
     def add_socket(self, sock: socket.socket) -> None:
         """Accept on one more bound socket, soon."""
-        number = sock.fileno()
-        task = self.state.loop.create_task(self.listen(sock))
-        self._opening[number] = task
-        task.add_done_callback(lambda _: self._opening.pop(number, None))
+        self.listeners.add(sock)
 
     def remove_socket(self, sock: socket.socket) -> None:
         """Stop accepting on a socket; it stays open."""
-        number = sock.fileno()
-        opening = self._opening.pop(number, None)
-        if opening is not None:
-            opening.cancel()
-        listener = self._listeners.pop(number, None)
-        if listener is not None:
-            listener.close()
-
-    def _stop_listening(self) -> None:
-        for task in list(self._opening.values()):
-            task.cancel()
-        for listener in self._listeners.values():
-            listener.close()
-        self._listeners.clear()
+        self.listeners.remove(sock)
 
     async def _sweep(self) -> None:
         state = self.state
         while True:
             await asyncio.sleep(self.settings.sweep_interval_ms / 1000)
             state.tick(time.time())
-            now_s = state.now_s
-            for protocol in [p for p in state.protocols if p.deadline_s <= now_s]:
-                try:
-                    protocol.on_deadline(now_s)
-                except Exception:  # one connection must not end the sweep of all
-                    state.log.exception("deadline failed")
-            self._check_certificate(now_s)
-
-    def _check_certificate(self, now_s: float) -> None:
-        certificate = self._certificate
-        interval_s = self.settings.tls_check_interval_ms / 1000
-        if certificate is None or now_s - self._certificate_checked_s < interval_s:
-            return
-        self._certificate_checked_s = now_s
-        if certificate.changed():
-            try:
-                certificate.reload()
-                self.state.log.info("certificate reloaded")
-            except (OSError, ssl.SSLError) as error:
-                self.state.log.error("certificate not reloaded", reason=str(error))
+            sweep(state.protocols, state.now_s, state.log)
+            self._tls.check(state.now_s)
 
     def mobiles(self) -> list[Mobile]:
         """Return the connections that can move to another process, at this moment or another."""
@@ -148,7 +86,7 @@ class AsgiServer:
         """
         state = self.state
         state.draining = True
-        self._stop_listening()
+        self.listeners.stop()
         until_s = state.loop.time() + self.settings.drain_timeout_ms / 1000
         pace = max(1, self.settings.drain_websockets_per_s // 50)
         closed = 0
@@ -166,7 +104,7 @@ class AsgiServer:
         """Cut everything and end."""
         state = self.state
         state.draining = True
-        self._stop_listening()
+        self.listeners.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)

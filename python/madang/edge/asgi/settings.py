@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from madang.edge.tls import TlsSettings
+
 _MAY_BE_ZERO = frozenset(("request_timeout_ms",))
 
 
@@ -68,3 +70,10 @@ class AsgiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("root_path begins with a slash and does not end with one")
         for network in self.trusted_proxies:
             ipaddress.ip_network(network, strict=False)
+
+    @property
+    def tls(self) -> TlsSettings:
+        """What the server's TLS is told."""
+        return TlsSettings(
+            self.tls_cert, self.tls_key, self.tls_check_interval_ms, self.tls_handshake_timeout_ms
+        )

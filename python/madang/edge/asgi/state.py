@@ -11,32 +11,20 @@ from contextvars import Context
 from email.utils import formatdate
 from typing import Any, Protocol
 
+from madang.cluster.scoreboard import Scores
 from madang.core import log
 from madang.edge.asgi.loading import AsgiApplication
-from madang.edge.asgi.scores import Scores
 from madang.edge.asgi.settings import AsgiSettings
 from madang.edge.asgi.stepper import Stepper
 from madang.edge.guard import Proxies
 from madang.edge.hub_front import HubFront
+from madang.edge.state import Swept
 
 
-class Swept(Protocol):
-    """A connection with a deadline."""
+class AsgiConnection(Swept, Protocol):
+    """A connection of an ASGI process."""
 
-    deadline_s: float
     is_websocket: bool
-
-    def on_deadline(self, now_s: float) -> None:
-        """Act on a deadline that has passed, and set the next."""
-        ...
-
-    def on_drain(self) -> None:
-        """Finish what is under way and end."""
-        ...
-
-    def abort(self) -> None:
-        """End at once."""
-        ...
 
 
 class AsgiState:
@@ -64,7 +52,7 @@ class AsgiState:
         self.defaults = (b"", b"server: madang\r\n" if settings.server_header else b"")
         self.draining = False
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.protocols: set[Swept] = set()
+        self.protocols: set[AsgiConnection] = set()
         self.addresses: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.requests = 0
@@ -82,9 +70,8 @@ class AsgiState:
     def show(self) -> None:
         """Write the counts to the scoreboard."""
         scores = self.scores
-        clients = self.hub.websockets if self.hub is not None else 0
-        scores.connections = len(self.protocols) + clients
-        scores.websockets = self.websockets + clients
+        self._show_connections()
+        scores.websockets = self.websockets + self._clients()
         scores.requests = self.requests
         scores.errors = self.errors
         scores.succeeded = self.succeeded
@@ -96,15 +83,21 @@ class AsgiState:
             scores.slow_consumers = found["slow_consumers"]
         scores.in_flight = len(self.tasks) - self.websockets if self.tasks else 0
 
-    def enter(self, protocol: Swept) -> None:
+    def enter(self, protocol: AsgiConnection) -> None:
         """Take a connection up; how many there are is shown at once, for who shares them out."""
         self.protocols.add(protocol)
-        self.scores.connections = len(self.protocols)
+        self._show_connections()
 
-    def forget(self, protocol: Swept) -> None:
+    def forget(self, protocol: AsgiConnection) -> None:
         """Let a connection go."""
         self.protocols.discard(protocol)
-        self.scores.connections = len(self.protocols)
+        self._show_connections()
+
+    def _clients(self) -> int:
+        return self.hub.websockets if self.hub is not None else 0
+
+    def _show_connections(self) -> None:
+        self.scores.connections = len(self.protocols) + self._clients()
 
     def admit(self, address: str) -> bool:
         """Count a new connection in, or refuse it."""
