@@ -178,9 +178,8 @@ def test_the_next_start_ends_what_a_killed_supervisor_left(tmp_path: Path) -> No
         with cluster(tmp_path, roles) as second:
             second.wait_ready()
             assert left not in first.living()
-            assert f'ended leftovers of an earlier supervisor", "groups": [{left}]' in second.log(
-                "madang"
-            )
+            told = f'ended leftovers of an earlier supervisor", "groups": [{left}]'
+            until(lambda: told in second.log("madang"))
             assert second.row("venue")["state"] == "ready"
             os.kill(logger, signal.SIGCONT)
             until(lambda: first.living() == [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -12,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.alpaca import TradingClient
-from tests.support.browser import needs_chromium, opened_page, running_browser, sign_in
-from tests.support.demo import Demo, running_demo
+from tests.support.browser import needs_chromium, opened_page, sign_in
+from tests.support.demo import Demo
 from tests.support.running import run_madang
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
@@ -26,24 +25,6 @@ WIDTHS = (360, 768, 1440, 2560)
 Scheme = Literal["light", "dark"]
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with running_demo(tmp_path_factory.mktemp("demo")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("home")) as launched:
-        yield launched
-
-
-@pytest.fixture
-def page(browser: Browser, demo: Demo) -> Iterator[Page]:
-    with opened_page(browser, demo.address) as opened:
-        yield opened
 
 
 def rows(page: Page) -> Locator:

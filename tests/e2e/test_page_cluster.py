@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import needs_chromium, opened_page, running_browser, sign_in
+from tests.support.browser import needs_chromium, opened_page, sign_in
 from tests.support.demo import Demo, running_demo
 from tests.support.running import run_madang
 
@@ -34,12 +34,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             run_madang(running.state_dir, "account", "create", name, "--role", "admin")
             run_madang(running.state_dir, "account", "password", name, typed=PASSWORD)
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("home")) as launched:
-        yield launched
 
 
 @pytest.fixture

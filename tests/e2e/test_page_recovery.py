@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import needs_chromium, opened_page, running_browser, sign_in
+from tests.support.browser import needs_chromium, opened_page, sign_in
 from tests.support.running import wait_for
 from tests.support.venue_fixture import Venue, running_venue
 
@@ -37,12 +37,6 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
     with running_venue(tmp_path_factory.mktemp("venue"), "ann", "bob") as running:
         running.madang("account", "password", running.people["ann"].name, typed=PASSWORD)
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("home")) as launched:
-        yield launched
 
 
 @pytest.fixture

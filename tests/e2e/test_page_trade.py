@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.support.browser import needs_chromium, opened_page, running_browser
+from tests.support.browser import needs_chromium
 from tests.support.browser import sign_in as give_cookies
-from tests.support.demo import Demo, running_demo
+from tests.support.demo import Demo
 
 SYMBOL = "AAPL"
 FAR_BELOW_THE_MARKET = "150"
 A_PRICE = re.compile(r"^\d+\.\d{2}$")
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with running_demo(tmp_path_factory.mktemp("demo")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("home")) as launched:
-        yield launched
-
-
-@pytest.fixture
-def page(browser: Browser, demo: Demo) -> Iterator[Page]:
-    with opened_page(browser, demo.address) as opened:
-        yield opened
 
 
 def open_market(page: Page, symbol: str = SYMBOL) -> None:
