@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from madang.bus import Bus, BusLimits, JobFailed, Overloaded, WorkLimits, values
@@ -18,6 +19,12 @@ RESULT_MS = 20_000
 QUICK = BusLimits(
     queued_bytes=2 * 1024 * 1024, work=WorkLimits(retry_ms=1, settle_ms=50, submit_timeout_ms=2_000)
 )
+
+
+STUBBORN = BusLimits(
+    queued_bytes=QUICK.queued_bytes, work=msgspec.structs.replace(QUICK.work, attempts_max=1_000)
+)
+"""However often its worker was killed, a job is tried again."""
 
 
 class Bench:
@@ -285,7 +292,7 @@ async def kills_in_any_order_lose_no_job_and_end_each_once(ground: Ground) -> No
 
 
 async def _under_kills(ground: Ground, chance: random.Random) -> None:
-    front = await ground.open("front", QUICK)
+    front = await ground.open("front", STUBBORN)
     done: Counter[bytes] = Counter()
     crashed: set[Bus] = set()
     workers: list[Bus] = []
@@ -303,7 +310,7 @@ async def _under_kills(ground: Ground, chance: random.Random) -> None:
 
     async def hire() -> None:
         name = f"w{len(workers)}"
-        bus = await ground.open(name, QUICK)
+        bus = await ground.open(name, STUBBORN)
         workers.append(bus)
         bus.work("jobs", worker(name), 2)
 

@@ -22,13 +22,15 @@ import pytest
 
 from tests.support.crowd import crowd, kill_one, wait_until_replaced
 from tests.support.venue_fixture import Answer, Venue, running_venue
+from tests.support.watchers import LIMIT_S, Progress, Watcher
 
 CROWD = ["cas", "dan"]
 TRADERS = ["ann", "bob"]
 SYMBOLS = {"AAPL": 10_000, "MSFT": 5_000}
 VICTIMS = ("worker", "ledger", "worker", "venue", "feed")
 ROUND_S = 1.2
-LIMIT_S = 20.0
+CHECKS = 4
+"""At least so many of each bookkeeper between one kill and the next."""
 STUMBLE_EVERY_S = 0.02
 STUMBLE_S = 0.06
 TAKER_FEE = Decimal("0.0003")
@@ -44,38 +46,26 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         yield running
 
 
-class Bookkeeper:
+class Bookkeeper(Watcher):
     """One account, kept by hand and compared after each acknowledgement."""
 
+    expected = ()  # it asks again itself, and knows what may be asked twice
+
     def __init__(self, venue: Venue, name: str, seed: str) -> None:
-        self.checks = 0
+        super().__init__()
         self.bought = 0
         self.workers: set[str] = set()
-        self.faults: list[BaseException] = []
         self._venue = venue
         self._name = name
         self._chooser = random.Random(seed)
         self._cash = Decimal(1_000_000)
         self._shares = dict.fromkeys(SYMBOLS, Decimal(10_000))
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self.start()
 
-    def close(self) -> None:
-        """End; raises what did not agree."""
-        self._over.set()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-        if self.faults:
-            raise self.faults[0]
-
-    def _run(self) -> None:
-        try:
-            while not self._over.is_set():
-                self._take()
-                self._rest()
-        except BaseException as fault:  # noqa: BLE001 - told by close()
-            self.faults.append(fault)
+    def turn(self) -> None:
+        """Take what is offered, and leave an order."""
+        self._take()
+        self._rest()
 
     def _ask(self, method: str, path: str, body: object = None) -> Answer:
         """Ask until there is an answer; nothing here may be done twice but by its own id."""
@@ -148,7 +138,7 @@ class Bookkeeper:
         open_ids = [row["id"] for row in self._ask("GET", "/v2/orders").rows()]
         assert open_ids == ([order["id"]] if held else [])
         assert self._ask("GET", f"/v2/orders/{order['id']}").json() == order
-        self.checks += 1
+        self.steps += 1
 
     def _check_activities(self, order: dict[str, Any], filled: Decimal) -> None:
         fills = self._ask("GET", "/v2/account/activities/FILL?page_size=100").rows()
@@ -189,7 +179,9 @@ def test_every_answer_knows_what_was_just_acknowledged(venue: Venue) -> None:
             for number in range(rounds):
                 application = VICTIMS[number % len(VICTIMS)]
                 count = len(venue.pids(application))
+                checked = Progress(keepers, CHECKS)
                 time.sleep(ROUND_S)
+                checked.wait()
                 pid = kill_one(venue, application, chooser)
                 wait_until_replaced(venue, application, pid, count)
             time.sleep(ROUND_S)
@@ -197,6 +189,5 @@ def test_every_answer_knows_what_was_just_acknowledged(venue: Venue) -> None:
             for keeper in keepers:
                 keeper.close()
     for keeper in keepers:
-        assert keeper.checks > 3 * rounds
         assert keeper.bought > 0
         assert len(keeper.workers) > 2, "two workers, and those that came after the killed"

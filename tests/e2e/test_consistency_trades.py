@@ -17,20 +17,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.support.crowd import crowd, kill_one, wait_until_replaced
 from tests.support.data_stream import DataClient
 from tests.support.running import wait_for
 from tests.support.venue_fixture import Venue, running_venue
+from tests.support.watchers import LIMIT_S, Progress, Watcher
 
 NAMES = ["ann", "bob", "cas"]
 SYMBOLS = {"AAPL": 10_000, "MSFT": 5_000}
 LISTENED = {"*": None, "AAPL": "AAPL"}
 VICTIMS = ("worker", "feed", "worker", "ledger", "venue", "worker")
 ROUND_S = 1.2
-LIMIT_S = 20.0
 CLOSE_S = 0.1
 MICROS = Decimal("0.000001")
 
@@ -51,43 +50,24 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         yield running
 
 
-class Listener:
+class Listener(Watcher):
     """Takes trades over many connections; each goes on after the last trade of the one before."""
 
     def __init__(self, venue: Venue, seed: str, wanted: str) -> None:
+        super().__init__()
         self.trades: list[Told] = []
-        self.connections = 0
-        self.faults: list[BaseException] = []
         self.listening = threading.Event()
         self._venue = venue
         self._wanted = wanted
         self._chooser = random.Random(seed)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End; raises what went wrong."""
-        self._over.set()
-        self._thread.join(LIMIT_S)
-        if self.faults:
-            raise self.faults[0]
+        self.start()
 
     def has(self, count: int) -> bool:
         """Tell whether so many trades were heard, or nothing more will be."""
         return bool(self.faults) or len(self.trades) >= count
 
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                self._listen()
-            except (OSError, ConnectionClosed, TimeoutError):
-                time.sleep(0.02)
-            except BaseException as fault:  # noqa: BLE001 - told by close()
-                self.faults.append(fault)
-                return
-
-    def _listen(self) -> None:
+    def turn(self) -> None:
+        """Listen over one connection, from the last trade on."""
         headers = self._venue.people["ann"].headers
         url = f"ws://127.0.0.1:{self._venue.port}/v2/sip"
         with connect(url, additional_headers=headers, close_timeout=CLOSE_S) as connection:
@@ -95,9 +75,9 @@ class Listener:
             resumed = bool(self.trades)
             since = {"since": {"trades": self.trades[-1].number}} if resumed else {}
             client.send(action="subscribe", trades=[self._wanted], **since)
-            self.connections += 1
+            self.steps += 1
             until_s = time.monotonic() + self._chooser.uniform(0.2, 1.0)
-            while not self._over.is_set() and time.monotonic() < until_s:
+            while not self.over.is_set() and time.monotonic() < until_s:
                 if self._chooser.random() < 0.01:
                     time.sleep(self._chooser.uniform(0.1, 0.5))
                 self._take(client)
@@ -197,9 +177,11 @@ def test_no_trade_is_missed_or_repeated_and_bars_equal_them(venue: Venue) -> Non
             for number in range(rounds):
                 application = VICTIMS[number % len(VICTIMS)]
                 count = len(venue.pids(application))
+                resumed = Progress(listeners.values())
                 time.sleep(chooser.uniform(0.1, ROUND_S))
                 pid = kill_one(venue, application, chooser)
                 wait_until_replaced(venue, application, pid, count)
+                resumed.wait()
                 trading.pause()
                 check_bars(venue)
                 trading.start()
@@ -213,7 +195,6 @@ def test_no_trade_is_missed_or_repeated_and_bars_equal_them(venue: Venue) -> Non
                 LIMIT_S, "the last trade",
             )  # fmt: skip
             assert listener.trades == heard
-            assert listener.connections > rounds
     finally:
         for listener in listeners.values():
             listener.close()

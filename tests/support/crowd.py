@@ -25,6 +25,8 @@ SPREAD_CENTS = 60
 SHARE_CANCELED = 0.3
 SHARE_TAKING = 0.35
 QUANTITY_MAX = 9
+OPEN_MAX = 300
+"""Of one trader: what one answer of the API (500 orders) must hold, with those it lost sight of."""
 START_LIMIT_S = 20.0
 
 
@@ -43,7 +45,8 @@ class Trader:
     def act(self) -> None:
         """Place or cancel an order; whatever fails is left."""
         chooser = self._chooser
-        if self._open and chooser.random() < SHARE_CANCELED:
+        share = 1.0 if len(self._open) >= OPEN_MAX else SHARE_CANCELED
+        if self._open and chooser.random() < share:
             order_id = self._open.pop(chooser.randrange(len(self._open)))
             self._call("DELETE", f"/v2/orders/{order_id}")
             return

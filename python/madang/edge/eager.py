@@ -45,7 +45,8 @@ class _FirstStep:
 
 
 @types.coroutine
-def _rest(coroutine: Coroutine[Any, Any, Result], waited: object) -> Generator[Any, Any, Result]:
+def rest(coroutine: Coroutine[Any, Any, Result], waited: object) -> Generator[Any, Any, Result]:
+    """Go on with a coroutine that was stepped by hand until it waited for `waited`."""
     while True:
         failure: BaseException | None = None
         value: Any = None
@@ -75,7 +76,7 @@ def start(
         return stop.value, None
     finally:
         asyncio.tasks._leave_task(loop, first)  # type: ignore[arg-type]
-    task = loop.create_task(_rest(coroutine, waited))
+    task = loop.create_task(rest(coroutine, waited))
     first.task = task
     for _ in range(first._cancels):
         loop.call_soon(task.cancel)  # behind the task's first step: it must have begun to wait

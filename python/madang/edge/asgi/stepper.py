@@ -22,6 +22,8 @@ from contextvars import Context
 from typing import Any
 from weakref import getweakrefcount
 
+from madang.edge.eager import rest
+
 _enter = tasks._enter_task
 _leave = tasks._leave_task
 
@@ -70,21 +72,6 @@ def _turn() -> Generator[None, None, None]:
     yield
 
 
-@types.coroutine
-def _rest(coroutine: Coroutine[Any, Any, Any], waited: object) -> Generator[Any, Any, Any]:
-    while True:
-        failure: BaseException | None = None
-        value: Any = None
-        try:
-            value = yield waited
-        except BaseException as error:  # noqa: BLE001 - passed into the coroutine
-            failure = error
-        try:
-            waited = coroutine.send(value) if failure is None else coroutine.throw(failure)
-        except StopIteration as stop:
-            return stop.value
-
-
 async def _sit(seat: _Seat) -> Any:  # noqa: ANN401 - what the coroutine returns
     cancelled = False
     try:
@@ -102,7 +89,7 @@ async def _sit(seat: _Seat) -> Any:  # noqa: ANN401 - what the coroutine returns
     if cancelled:  # asked for during the first step: what it waits for is to be cancelled
         seat.task.uncancel()
         seat.task.cancel()
-    return await _rest(seat.coroutine, seat.waited)
+    return await rest(seat.coroutine, seat.waited)
 
 
 class Stepper:
