@@ -95,7 +95,6 @@ export const en = {
   cancelOrder: 'Cancel {side} {amount} {symbol}',
   cancelAll: 'Cancel all',
   cancelAllAsk: 'Cancel all {count} open orders?',
-  keep: 'Keep them',
   canceled: 'Canceled: {side} {amount} {symbol}.',
   cancelFailed: 'Not canceled: {reason}',
 

@@ -96,7 +96,6 @@ export const ko: Record<Key, string> = {
   cancelOrder: '{symbol} {amount} {side} 취소',
   cancelAll: '모두 취소',
   cancelAllAsk: '미체결 주문 {count}건을 모두 취소할까요?',
-  keep: '그대로 두기',
   canceled: '취소했습니다: {symbol} {amount} {side}.',
   cancelFailed: '취소하지 못했습니다: {reason}',
 
