@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from tests.e2e.cluster_harness import cluster, http, until
+from tests.e2e.cluster_harness import ROOT, cluster, http, until
 from tests.e2e.test_cluster_reload import write_version
 
 APP = """
@@ -18,6 +22,8 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.start", "status": status, "headers": []}})
     await send({{"type": "http.response.body", "body": VERSION.encode()}})
 """
+
+CLIENTS_MAX = 600
 
 
 class Clients:
@@ -90,3 +96,47 @@ def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path
         assert done["state"] == "failed"
         assert "no_such_module" in done["reason"]
         assert set(clients.failures) == {"wrong"}
+
+
+@contextmanager
+def open_files_max(soft: int) -> Iterator[None]:
+    """Let this process, and what it starts, open only so many files by default."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def asked_for_websocket(address: tuple[str, int]) -> tuple[socket.socket, bytes]:
+    """Ask for a WebSocket of the hub; return the connection and the first line of the answer."""
+    client = socket.create_connection(address, timeout=10)
+    client.sendall(
+        b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    return client, client.recv(4_096).partition(b"\r\n")[0]
+
+
+def test_hub_clients_have_the_limits_of_the_application_not_those_of_the_shell(
+    tmp_path: Path,
+) -> None:
+    entry: dict[str, object] = {"name": "web", "kind": "asgi", "ports": http()}
+    entry |= {"target": "tests.e2e.handover_app:app", "options": {"connections_max": CLIENTS_MAX}}
+    entry["environment"] = {"PYTHONPATH": f"{ROOT}/python:{ROOT}"}
+    limit = ["-c", "ulimit -Sn; exec sleep 600"]
+    other = {"name": "tool", "kind": "command", "target": "sh", "arguments": limit}
+    with ExitStack() as stack:
+        with open_files_max(CLIENTS_MAX // 2):
+            running = stack.enter_context(cluster(tmp_path, [entry, other]))
+        address = running.wait_ready()["http"]
+        for _ in range(CLIENTS_MAX):
+            client, answer = asked_for_websocket(address)
+            stack.callback(client.close)
+            assert answer.startswith(b"HTTP/1.1 101 ")
+        client, answer = asked_for_websocket(address)
+        stack.callback(client.close)
+        assert answer == b"HTTP/1.1 503 Service Unavailable"
+        # A program that is not ours has what the shell gave.
+        until(lambda: running.log("tool").endswith(f" | {CLIENTS_MAX // 2}\n"))

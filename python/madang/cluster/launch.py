@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 
 VARIABLE = "MADANG_LAUNCH"
+OPEN_FILES_VARIABLE = "MADANG_OPEN_FILES"
 PR_SET_PDEATHSIG = 1
 EXIT_NOT_FOUND = 127
 EXIT_CANNOT_RUN = 126
@@ -33,10 +35,17 @@ def become_user(name: str) -> None:
     os.environ.update(HOME=entry.pw_dir, USER=name, LOGNAME=name)
 
 
+def restore_open_files(soft: int) -> None:
+    """Take the limit of open files that the supervisor was started with: ours is higher."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def main() -> None:
     """Be what MADANG_LAUNCH describes."""
     told = json.loads(os.environ.pop(VARIABLE))
     argv = told["argv"]
+    restore_open_files(int(os.environ.pop(OPEN_FILES_VARIABLE)))
     try:
         if told["nice"]:
             os.nice(told["nice"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -38,6 +39,16 @@ def become_subreaper() -> None:
 def die_with_parent(number: signal.Signals) -> None:
     """Ask for signal `number` when the process that is the parent at this moment dies."""
     _prctl(PR_SET_PDEATHSIG, number)
+
+
+def raise_open_files() -> int:
+    """Let this process open as many files as it may; return how many it could open before.
+
+    Every connection is a file, and every child is a few to its supervisor; a shell gives 1,024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 def set_name(name: str) -> None:

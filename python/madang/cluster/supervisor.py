@@ -24,6 +24,7 @@ from madang.cluster.commands import Commands, Lifetime
 from madang.cluster.control import SOCKET_NAME, Answer, ControlServer
 from madang.cluster.handles import Share, handle, opened
 from madang.cluster.journal import Journal
+from madang.cluster.launch import OPEN_FILES_VARIABLE
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.loop import Loop
 from madang.cluster.operations import Operation, Operations, OperationState
@@ -58,6 +59,8 @@ def run_supervisor(
     """
     linux.require_linux()
     check(settings)
+    # Programs that are not ours get back what the shell gave; it must outlive an upgrade.
+    os.environ.setdefault(OPEN_FILES_VARIABLE, str(linux.raise_open_files()))
     left = share or {"locks": [None, None]}
     outer, inner = (opened(written) for written in left["locks"])
     lock = FolderLock(settings.state_dir, outer)

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import msgspec
+
 from madang import bus, hub
 from madang.bus import Bus
 from madang.bus.application import Member
@@ -64,12 +66,12 @@ def _check_origin(request: Request, endpoint: Endpoint) -> None:
 class HubFront:
     """Takes the connections of a hub's endpoints over from a server of another kind."""
 
-    def __init__(self, session: HubSession, bus: Bus, settings: EdgeSettings | None = None) -> None:
+    def __init__(self, session: HubSession, bus: Bus, settings: EdgeSettings) -> None:
         self.bus = bus
         self._paths = frozenset(endpoint.path for endpoint in endpoints())
         routes = hub_routes(session)
         self._routes = {route.path: route for route in routes}
-        settings = settings or EdgeSettings(allowed_origins=allowed_origins())
+        settings = msgspec.structs.replace(settings, allowed_origins=allowed_origins())
         self.session = session
         self.server = Server(Application((), routes), settings, session.hub)
 
@@ -125,10 +127,10 @@ class HubFront:
 
 
 @asynccontextmanager
-async def talking(process: Member) -> AsyncIterator[HubFront]:
+async def talking(process: Member, settings: EdgeSettings) -> AsyncIterator[HubFront]:
     """Join the bus and serve the hub's endpoints, for as long as an application runs."""
     async with bus.session(process) as opened, hub.session() as session:
-        front = HubFront(session, opened)
+        front = HubFront(session, opened, settings)
         await front.start()
         try:
             yield front

@@ -21,7 +21,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     linger_timeout_ms: int = 1_000  # after a refusal: input is discarded, then cut
     handler_timeout_ms: int = 30_000  # 503, outcome unknown
     connections_max: int = 20_000  # 503
-    connections_per_address_max: int = 2_000  # 503
+    connections_per_address_max: int = 10_000  # 503
     requests_in_flight_max: int = 4_096  # 503, nothing was done
     pipelined_requests_max: int = 16  # reading stops
     query_fields_max: int = 100  # 400

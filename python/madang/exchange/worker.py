@@ -7,7 +7,6 @@ successor knows everything once the directory is loaded.
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +18,7 @@ import msgspec
 
 import madang
 from madang.bus import Bus, BusError, BusSettings, open_unix_bus
+from madang.cluster import linux
 from madang.cluster.node import NodeWatch
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
@@ -304,7 +304,7 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
-    _raise_open_files()
+    linux.raise_open_files()
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")
@@ -321,12 +321,6 @@ async def main(process: Process) -> None:
             checker.cancel()
         await worker.close()
     await bus.close()
-
-
-def _raise_open_files() -> None:
-    """Let this process open as many files as it may: every connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _started(worker: Worker, process: Process) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 from contextlib import AsyncExitStack
 
+from madang.cluster import linux
 from madang.cluster.process import Process
 from madang.core import log
 from madang.core.errors import MadangError
@@ -29,11 +30,12 @@ REASON_CHARACTERS_MAX = 400
 
 async def main(process: Process) -> None:
     """Serve until the process is asked to stop."""
+    linux.raise_open_files()
     async with AsyncExitStack() as stack:
         try:
             settings = decode_section(AsgiSettings, _options(process), process.name, "options")
             application = load(settings.target, settings.directory, settings.factory)
-            hub = await stack.enter_async_context(talking(process))
+            hub = await stack.enter_async_context(talking(process, settings.hub))
             lifespan = Lifespan(application, settings)
             await lifespan.startup()
         except MadangError as error:

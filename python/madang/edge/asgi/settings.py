@@ -7,9 +7,22 @@ from typing import Literal
 
 import msgspec
 
+from madang.edge.settings import EdgeSettings
 from madang.edge.tls import TlsSettings
 
 _MAY_BE_ZERO = frozenset(("request_timeout_ms",))
+
+_OF_THE_HUB = (
+    "send_timeout_ms",
+    "connections_max",
+    "connections_per_address_max",
+    "ping_interval_ms",
+    "pong_timeout_ms",
+    "close_timeout_ms",
+    "drain_websockets_per_s",
+    "sweep_interval_ms",
+    "trusted_proxies",
+)
 
 
 class AsgiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +83,11 @@ class AsgiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("root_path begins with a slash and does not end with one")
         for network in self.trusted_proxies:
             ipaddress.ip_network(network, strict=False)
+
+    @property
+    def hub(self) -> EdgeSettings:
+        """What the WebSocket endpoints of the application's hub are served with."""
+        return EdgeSettings(**{name: getattr(self, name) for name in _OF_THE_HUB})
 
     @property
     def tls(self) -> TlsSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -87,8 +88,11 @@ class Giver:
         while self._loop.time() < until_s:
             batch = self._detach()
             if batch:
+                began_ns = time.monotonic_ns()
                 if await self._move(batch):
                     until_s = self._loop.time() + PATIENCE_S
+                # As long as a batch took, so that those who do not move right now are served.
+                await asyncio.sleep((time.monotonic_ns() - began_ns) / 1e9)
             elif not any(True for _ in self._mover.mobiles()):
                 return
             else:
