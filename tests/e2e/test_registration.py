@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +28,8 @@ BETTER = "staple of the market"
 LIMIT_S = 20.0
 HOUR_NS = 3_600 * 10**9
 SAME_WITHIN = 0.6
+PAIRS_MIN = 5
+PAIRS_MAX = 20
 """How much faster than another an answer may be and not tell anything."""
 
 
@@ -157,15 +157,19 @@ def test_a_taken_name_takes_as_long_as_a_free_one(open_venue: Venue) -> None:
     taken = fresh_name()
     Browser(open_venue).sign_up(taken, GOOD)
 
-    def fastest(names: list[str]) -> float:
-        spent = []
-        for name in names:
-            begun = time.perf_counter()
-            Browser(open_venue).sign_up(name, GOOD)
-            spent.append(time.perf_counter() - begun)
-        return min(spent)
+    def seconds(name: str) -> float:
+        begun = time.perf_counter()
+        Browser(open_venue).sign_up(name, GOOD)
+        return time.perf_counter() - begun
 
-    assert fastest([taken] * 5) > fastest([fresh_name() for _ in range(5)]) * SAME_WITHIN
+    def is_as_long(pairs: list[tuple[float, float]]) -> bool:
+        return min(a for a, _ in pairs) > min(b for _, b in pairs) * SAME_WITHIN
+
+    # Other load only makes one of a pair slower: the fastest count.
+    pairs = [(seconds(taken), seconds(fresh_name())) for _ in range(PAIRS_MIN)]
+    while not is_as_long(pairs) and len(pairs) < PAIRS_MAX:
+        pairs.append((seconds(taken), seconds(fresh_name())))
+    assert is_as_long(pairs), pairs
 
 
 def test_keys_are_made_listed_and_revoked_by_their_owner_alone(open_venue: Venue) -> None:
@@ -296,9 +300,7 @@ def test_kills_make_no_second_account_and_lose_no_invitation(invite_venue: Venue
     for thread in threads:
         thread.start()
     for application in ("worker", "venue", "ledger", "worker"):
-        for pid in invite_venue.pids(application):
-            os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: len(invite_venue.pids("worker")) == 2, 3 * LIMIT_S, "workers")
+        invite_venue.kill(application)
     for thread in threads:
         thread.join()
     assert [done.get(name) for name, _, _ in people] == [201] * len(people)
