@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPException
 from pathlib import Path
@@ -170,6 +171,16 @@ def test_a_taken_name_takes_as_long_as_a_free_one(open_venue: Venue) -> None:
     while not is_as_long(pairs) and len(pairs) < PAIRS_MAX:
         pairs.append((seconds(taken), seconds(fresh_name())))
     assert is_as_long(pairs), pairs
+
+
+def test_keys_made_at_once_on_several_workers_keep_to_the_limit(open_venue: Venue) -> None:
+    browser = Browser(open_venue)
+    browser.sign_up(fresh_name(), GOOD)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: browser.call("POST", "/web/keys").status, range(16)))
+    assert sorted(made) == [201] * 3 + [403] * 13
+    for _ in range(6):
+        wait_for(lambda: len(browser.call("GET", "/web/keys").rows()) == 3, LIMIT_S, "three keys")
 
 
 def test_keys_are_made_listed_and_revoked_by_their_owner_alone(open_venue: Venue) -> None:

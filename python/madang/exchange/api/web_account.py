@@ -5,12 +5,13 @@ Only who signed in with a password may: a key cannot make keys, so to revoke it 
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Coroutine
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from madang.edge import Request, Response, json_response
+from madang.edge import ApiError, Request, Response, json_response
 from madang.exchange import passwords
 from madang.exchange.api.cookies import SessionClaim, password_tag
 from madang.exchange.api.hashing import Hashing
@@ -60,12 +61,28 @@ class WebKeys:
         return json_response([Key(key_id) for key_id in keys])
 
     async def create(self, request: Request) -> Response:
-        """POST /web/keys."""
-        account = signed_in(request).account
-        if len(self._replica.directory.api_keys(account)) >= self._keys_max:
-            raise forbidden(f"an account has at most {self._keys_max} API keys: revoke one first")
+        """POST /web/keys.
+
+        Other workers may be making keys too. The log puts all of them in one order, and a key that
+        stands in it behind the limit is taken back.
+        """
+        replica, account = self._replica, signed_in(request).account
+        if len(replica.directory.api_keys(account)) >= self._keys_max:
+            raise self._too_many()
         key_id, secret = await submitted(self._operator.add_key(account))
+        await replica.wait_until(
+            lambda: replica.directory.api_key(key_id) is not None, SEEN_WITHIN_S
+        )
+        if key_id in replica.directory.api_keys(account)[self._keys_max :]:
+            await submitted(self._remove(account, key_id))
+            raise self._too_many()
         return json_response(NewKey(key_id, secret), 201)
+
+    def _too_many(self) -> ApiError:
+        return forbidden(f"an account has at most {self._keys_max} API keys: revoke one first")
+
+    def _remove(self, account: int, key_id: str) -> Coroutine[Any, Any, None]:
+        return self._operator.set_credential(account, CredentialKind.API_KEY, key_id, "")
 
     async def revoke(self, request: Request) -> Response:
         """DELETE /web/keys/{key_id}."""
@@ -73,7 +90,7 @@ class WebKeys:
         found = self._replica.directory.api_key(key_id)
         if found is None or found.account != account:
             raise not_found("API key not found")
-        await submitted(self._operator.set_credential(account, CredentialKind.API_KEY, key_id, ""))
+        await submitted(self._remove(account, key_id))
         return Response(204)
 
 
