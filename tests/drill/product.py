@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import NamedTuple
 from madang.exchange.bootstrap import PENDING, AccountPlan, save_plans
 from madang.exchange.operator import new_api_key, secret_digest
 from tests.support import running
+
+PORT_MIN = 20_000
 
 
 class Trader(NamedTuple):
@@ -25,10 +28,13 @@ class Trader(NamedTuple):
 
 
 def free_port() -> int:
-    """Return a port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free, and that the kernel gives to nobody while we are down."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(PORT_MIN, first_given) or range(PORT_MIN, 2**16))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def settings_text(port: int, workers: int, symbols: dict[str, str], extra: str = "") -> str:

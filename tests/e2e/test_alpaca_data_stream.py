@@ -65,7 +65,7 @@ def test_what_is_traded_and_offered_arrives_in_both_codecs(
         answer = client.subscribe(trades=["AAPL"], quotes=["*"], bars=["AAPL"], lulds=["MSFT"])
         assert answer == {
             "T": "subscription", "trades": ["AAPL"], "quotes": ["*"], "bars": ["AAPL"],
-            "updatedBars": [], "dailyBars": [], "statuses": [], "lulds": ["MSFT"],
+            "updatedBars": [], "dailyBars": [], "statuses": [], "lulds": ["MSFT"], "imbalances": [],
             "orderbooks": [], "corrections": ["AAPL"], "cancelErrors": ["AAPL"],
         }  # fmt: skip
         deal(venue, "99.25", "1.5")

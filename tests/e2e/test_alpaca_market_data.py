@@ -227,7 +227,7 @@ def test_one_symbol_in_the_path(venue: Venue) -> None:
     assert get("trades/latest")["trade"]["i"] == 4
     assert get("bars/latest")["bar"]["c"] == 102.01
     assert get("snapshot")["dailyBar"]["h"] == 102.01
-    assert venue.call("ann", "GET", "/v2/stocks/NONE/trades").status == 404
+    assert venue.call("ann", "GET", "/v2/stocks/NONE/trades/latest").status == 404
     assert venue.call(None, "GET", "/v2/stocks/AAPL/trades").status == 401
 
 

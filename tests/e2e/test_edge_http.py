@@ -62,7 +62,7 @@ def test_every_answer_has_date_server_id_and_safe_headers() -> None:
         (get("/fail"), 500, 50_010_000),
         (get("/split"), 500, 50_010_000),
         (post("/orders", b"{"), 400, 40_010_000),
-        (post("/orders", b'{"symbol":1,"qty":1}'), 422, 42_210_000),
+        (post("/orders", b'{"symbol":1,"qty":1}'), 422, 40_010_001),
         (
             post("/orders", b"{}", "X: y").replace(b"application/json", b"text/plain"),
             415,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from madang.core.errors import MadangError
+
+MALFORMED: Final = 40010001
+"""The code of what is wrong in itself, whatever stands in the venue: a shape, a missing field."""
 
 
 def default_code(status: int) -> int:

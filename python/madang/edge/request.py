@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from madang.edge.errors import ApiError
+from madang.edge.errors import MALFORMED, ApiError
 
 Body = TypeVar("Body")
 
@@ -90,10 +90,13 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """Return the query parameters, the last of a name; 400 where they cannot be read."""
+        return dict(self._query_pairs())
+
+    def _query_pairs(self) -> list[tuple[str, str]]:
         if not self.query_string:
-            return {}
+            return []
         try:
-            pairs = parse_qsl(
+            return parse_qsl(
                 self.query_string.decode("ascii"),
                 keep_blank_values=True,
                 max_num_fields=self.query_fields_max,
@@ -101,19 +104,25 @@ class Request:
             )
         except ValueError:
             raise ApiError(400, "the query string cannot be read") from None
-        return dict(pairs)
 
     def query_as(self, kind: type[Body]) -> Body:
-        """Return the query parameters as a msgspec struct; 422 names what does not fit."""
-        texts = self.query()
+        """Return the query parameters as a msgspec struct; 422 names what does not fit.
+
+        An empty value is as good as none, and the values of a repeated name are a list with commas:
+        clients write what they were not told, and lists, in these ways.
+        """
+        texts: dict[str, str] = {}
+        for name, value in self._query_pairs():
+            if value:
+                texts[name] = f"{texts[name]},{value}" if name in texts else value
         try:
             query = msgspec.convert(texts, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise ApiError(422, f"query: {error}") from None
+            raise ApiError(422, f"query: {error}", MALFORMED) from None
         for name, value in texts.items():
             # Leaving a parameter out says "none"; its text does not.
             if value.lower() == "null" and getattr(query, name, value) is None:
-                raise ApiError(422, f"query: {name} cannot be null")
+                raise ApiError(422, f"query: {name} cannot be null", MALFORMED)
         return query
 
     def json(self, kind: type[Body]) -> Body:
@@ -126,7 +135,7 @@ class Request:
         try:
             return msgspec.json.decode(self.body, type=kind)
         except msgspec.ValidationError as error:
-            raise ApiError(422, str(error)) from None
+            raise ApiError(422, str(error), MALFORMED) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ApiError(400, "the body is not valid JSON") from None
 

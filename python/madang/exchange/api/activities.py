@@ -13,6 +13,7 @@ import msgspec
 
 from madang.core.ids import Kind, from_uuid, to_uuid
 from madang.edge import Request, Response, json_response
+from madang.exchange.api.calendar import read_date
 from madang.exchange.api.clock import MarketHours
 from madang.exchange.api.decimals import (
     QUANTITY_DECIMALS,
@@ -100,11 +101,10 @@ class ActivityMethods:
             return self._time("after", after), self._time("until", until)
         if query.after or query.until:
             raise invalid("date cannot be combined with after or until")
-        try:
-            day = datetime.date.fromisoformat(query.date)
-            following = day + datetime.timedelta(1)
-        except (ValueError, OverflowError):
-            raise invalid(f"invalid date {echo(query.date)}: use YYYY-MM-DD") from None
+        day = read_date("date", query.date, datetime.date.min)
+        if day == datetime.date.max:
+            raise invalid(f"invalid date {echo(query.date)}: nothing follows it")
+        following = day + datetime.timedelta(1)
         return self._midnight_ns(day) - 1, self._midnight_ns(following)
 
     def _midnight_ns(self, day: datetime.date) -> int:

@@ -37,8 +37,13 @@ def calendar_days(
         day = datetime.date.fromordinal(ordinal)
         found = week[day.weekday()]
         if found is not None:
-            days.append(CalendarDay(day.isoformat(), *found))
+            days.append(_row(day.isoformat(), *found))
     return days
+
+
+def _row(day: str, opening: str, close: str) -> CalendarDay:
+    without_colon = (opening.replace(":", ""), close.replace(":", ""))
+    return CalendarDay(day, opening, close, *without_colon, settlement_date=day)
 
 
 def _hours_of(hours: MarketHours, weekday: int) -> tuple[str, str] | None:

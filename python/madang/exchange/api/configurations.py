@@ -38,7 +38,7 @@ class ConfigurationMethods:
         changes = {
             name: getattr(asked, name) for name in _CHOICES if getattr(asked, name) is not None
         }
-        if not any(value is not None for value in msgspec.structs.astuple(asked)):
+        if not any(value not in (None, "") for value in msgspec.structs.astuple(asked)):
             raise invalid("at least one field is required")
         answer = await self._store.ask("configure", account=caller(request), changes=changes)
         return json_response(entity(self._configurations.take(answer["row"])))

@@ -66,6 +66,8 @@ class OrderFilter(msgspec.Struct, frozen=True):
     after_ns: int | None = None
     until_ns: int | None = None
     instruments: list[int] | None = None
+    after_id: int | None = None
+    before_id: int | None = None
 
 
 class EventsPage(NamedTuple):

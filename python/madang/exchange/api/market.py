@@ -111,11 +111,13 @@ class MarketDataMethods:
 
     async def _single(self, series: Series, request: Request) -> Response:
         kind = schemas.SymbolBarsQuery if series is BARS else schemas.SymbolRangeQuery
-        instrument = self._instrument(request)
-        found, token = await self._page(series, request.query_as(kind), [instrument])
+        symbol = request.parameters["symbol"].strip().upper()
+        instrument = self._find(symbol)
+        instruments = [] if instrument is None else [instrument]
+        found, token = await self._page(series, request.query_as(kind), instruments)
         rows = ",".join(row for _, group in found for row in group)
-        name = f'"symbol":"{instrument.symbol}"'
-        return _json(f'{{{name},"{series.many}":[{rows}],"next_page_token":{token}}}')
+        name = msgspec.json.encode(symbol).decode()
+        return _json(f'{{"symbol":{name},"{series.many}":[{rows}],"next_page_token":{token}}}')
 
     async def _latest(self, series: Series, request: Request) -> Response:
         instruments = self._instruments(request.query_as(schemas.LatestQuery).symbols)

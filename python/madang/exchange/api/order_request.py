@@ -152,7 +152,7 @@ def read_replacement(order_id: int, body: ReplaceBody) -> Replacement:
     limit_price = _read_price("limit_price", body.limit_price)
     stop_price = _read_price("stop_price", body.stop_price)
     tif = 0
-    if body.time_in_force is not None:
+    if body.time_in_force:  # clients without optional fields write an empty one
         tif = _choose("time_in_force", body.time_in_force, _TIMES_IN_FORCE)
         if tif not in (TimeInForce.DAY, TimeInForce.GTC):
             raise unprocessable("a replacement must be a day or gtc order")

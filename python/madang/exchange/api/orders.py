@@ -284,6 +284,14 @@ class OrderMethods:
         if query.symbols is not msgspec.UNSET and query.symbols:
             found = map(self._replica.directory.instrument, query.symbols.split(","))
             instruments = [instrument.number for instrument in found if instrument is not None]
+        classes = _or(query.asset_class, "") or "us_equity"
+        if not {"us_equity", "all"} & set(classes.split(",")):
+            instruments = []  # of a class that is not traded here
+        after, before = _or(query.after_order_id, ""), _or(query.before_order_id, "")
+        if (after and before) or ((after or before) and (query.after or query.until)):
+            raise invalid(
+                "only one of after_order_id and before_order_id is accepted, without after or until"
+            )
         return OrderFilter(
             _or(query.status, "open"),
             _or(query.limit, LIMIT_DEFAULT),
@@ -292,6 +300,8 @@ class OrderMethods:
             _after(_or(query.after, "")),
             _time("until", _or(query.until, "")),
             instruments,
+            order_number(after) if after else None,
+            order_number(before) if before else None,
         )
 
     def _order_response(self, order: Order) -> Response:

@@ -88,6 +88,8 @@ def read_span(query: PortfolioQuery, hours: MarketHours, now_s: int) -> Span:
         day = read_date("date_end", query.date_end, datetime.date.min)
         until_s = min(_midnight_s(day, hours) + DAY_S, now_s)
     start_s = _time_s("start", _or(query.start, ""))
+    if query.date_start and start_s is None:
+        start_s = _midnight_s(read_date("date_start", query.date_start, datetime.date.min), hours)
     length_s = _period_s(_or(query.period, "") or "1M")
     if start_s is not None and query.period:
         until_s = min(start_s + length_s, now_s)

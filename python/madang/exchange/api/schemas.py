@@ -241,10 +241,13 @@ class OrdersQuery(msgspec.Struct):
     limit: Annotated[int, Meta(ge=1, le=500)] | UnsetType = UNSET
     after: str | UnsetType = UNSET
     until: str | UnsetType = UNSET
+    after_order_id: str | UnsetType = UNSET
+    before_order_id: str | UnsetType = UNSET
     direction: Literal["asc", "desc"] | UnsetType = UNSET
     nested: Truth | UnsetType = UNSET
     side: Literal["buy", "sell"] | UnsetType = UNSET
     symbols: str | UnsetType = UNSET
+    asset_class: str | UnsetType = UNSET
 
 
 class OrderQuery(msgspec.Struct):

@@ -16,22 +16,30 @@ WATCHLIST_SYMBOLS_MAX: Final = 500
 WATCHLIST_NAME_CHARACTERS_MAX: Final = 64
 
 WatchlistName = Annotated[str, Meta(min_length=1, max_length=WATCHLIST_NAME_CHARACTERS_MAX)]
+DateText = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Symbols = Annotated[list[str], Meta(max_length=WATCHLIST_SYMBOLS_MAX)]
 
 
 class CalendarDay(msgspec.Struct):
-    """A day on which the market opens, in the venue's time zone."""
+    """A day on which the market opens, in the venue's time zone.
 
-    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    Orders are taken whenever the market is open, and trades settle as they are made.
+    """
+
+    date: DateText
     open: Annotated[str, Meta(pattern=r"^\d{2}:\d{2}$")]
     close: Annotated[str, Meta(pattern=r"^\d{2}:\d{2}$")]
+    session_open: Annotated[str, Meta(pattern=r"^\d{4}$")]
+    session_close: Annotated[str, Meta(pattern=r"^\d{4}$")]
+    settlement_date: DateText
 
 
 class CalendarQuery(msgspec.Struct):
-    """Parameters of GET /v2/calendar: dates, both included."""
+    """Parameters of GET /v2/calendar: dates, both included, of trading or of settlement."""
 
     start: str | UnsetType = UNSET
     end: str | UnsetType = UNSET
+    date_type: Literal["TRADING", "SETTLEMENT"] | UnsetType = UNSET
 
 
 class AccountConfiguration(msgspec.Struct):
@@ -47,17 +55,20 @@ class AccountConfiguration(msgspec.Struct):
 
 
 class ConfigurationChange(msgspec.Struct):
-    """What to change; fields that stand for things this venue has not take one value only."""
+    """What to change; fields that stand for things this venue has not take one value only.
+
+    Clients without optional fields write an empty text for what they do not change.
+    """
 
     suspend_trade: bool | None = None
     fractional_trading: bool | None = None
     no_shorting: Literal[True] | None = None
     max_margin_multiplier: Literal["1"] | None = None
-    trade_confirm_email: Literal["none"] | None = None
+    trade_confirm_email: Literal["none", ""] | None = None
     ptp_no_exception_entry: bool | None = None
     max_options_trading_level: Literal[0] | None = None
-    dtbp_check: None = None
-    pdt_check: None = None
+    dtbp_check: Literal[""] | None = None
+    pdt_check: Literal[""] | None = None
 
 
 class Watchlist(msgspec.Struct, omit_defaults=True):
@@ -170,6 +181,7 @@ class PortfolioQuery(msgspec.Struct):
     timeframe: Literal["1Min", "5Min", "15Min", "1H", "1D"] | UnsetType = UNSET
     start: str | UnsetType = UNSET
     end: str | UnsetType = UNSET
+    date_start: str | UnsetType = UNSET
     date_end: str | UnsetType = UNSET
     extended_hours: Truth | UnsetType = UNSET
     intraday_reporting: Literal["market_hours", "extended_hours", "continuous"] | UnsetType = UNSET

@@ -70,7 +70,7 @@ _AMOUNTS: Final = {
     Unit.HOUR: range(1, 24),
     Unit.DAY: (1,),
     Unit.WEEK: (1,),
-    Unit.MONTH: (1, 2, 3, 6, 12),
+    Unit.MONTH: (1, 2, 3, 4, 6, 12),
 }
 
 

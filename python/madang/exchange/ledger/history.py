@@ -52,14 +52,26 @@ class HistoryConflictError(MadangError):
 
 
 class OrderFilter:
-    """Which orders are asked for; None does not restrict. Times are exclusive."""
+    """Which orders are asked for; None does not restrict. Times and ids are exclusive."""
 
-    __slots__ = ("account", "after_ns", "descending", "instruments", "limit", "side", "until_ns")
+    __slots__ = (
+        "account",
+        "after_id",
+        "after_ns",
+        "before_id",
+        "descending",
+        "instruments",
+        "limit",
+        "side",
+        "until_ns",
+    )
 
     def __init__(self, account: int, query: dict[str, object]) -> None:
         self.account = account
         self.after_ns = _optional_int(query.get("after_ns"))
         self.until_ns = _optional_int(query.get("until_ns"))
+        self.after_id = _optional_int(query.get("after_id"))
+        self.before_id = _optional_int(query.get("before_id"))
         self.descending = query.get("direction") != "asc"
         self.side = _optional_int(query.get("side")) or 0
         self.limit = _optional_int(query.get("limit")) or 0
@@ -71,6 +83,8 @@ class OrderFilter:
         return (
             (self.after_ns is None or order.created_ns > self.after_ns)
             and (self.until_ns is None or order.created_ns < self.until_ns)
+            and (self.after_id is None or order.order_id > self.after_id)
+            and (self.before_id is None or order.order_id < self.before_id)
             and (not self.side or order.side == self.side)
             and (self.instruments is None or order.instrument in self.instruments)
         )
@@ -206,6 +220,10 @@ class History:
             statement = statement.where(orders.c.created_ns > wanted.after_ns)
         if wanted.until_ns is not None:
             statement = statement.where(orders.c.created_ns < wanted.until_ns)
+        if wanted.after_id is not None:
+            statement = statement.where(orders.c.order_id > wanted.after_id)
+        if wanted.before_id is not None:
+            statement = statement.where(orders.c.order_id < wanted.before_id)
         if wanted.side:
             statement = statement.where(orders.c.side == wanted.side)
         if wanted.instruments is not None:

@@ -27,7 +27,8 @@ from madang.hub import Connection
 
 PATHS: Final = ("/v2/iex", "/v2/sip", "/v2/test")
 LISTS: Final = (
-    "trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "orderbooks",
+    "trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "imbalances",
+    "orderbooks",
 )  # fmt: skip
 RESUMED: Final = frozenset(("trades", "bars", "statuses"))
 """Lists whose messages have positions: a trade's id, the time of a bar or a status."""
