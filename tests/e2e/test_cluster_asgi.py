@@ -27,10 +27,11 @@ CLIENTS_MAX = 600
 
 
 class Clients:
-    """Two clients that make a new connection for each request."""
+    """Two clients that make a new connection for each request, or keep theirs."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], *, keep: bool = False) -> None:
         self.address = address
+        self.keep = keep
         self.seen: list[str] = []
         self.failures: list[str] = []
         self._done = threading.Event()
@@ -49,7 +50,10 @@ class Clients:
                     self.failures.append(word)
             except (OSError, HTTPException) as error:
                 self.failures.append(repr(error))
-            client.close()
+                client.close()
+            if not self.keep:
+                client.close()
+        client.close()
 
     def __enter__(self) -> Clients:
         for thread in self._threads:
@@ -96,6 +100,33 @@ def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path
         assert done["state"] == "failed"
         assert "no_such_module" in done["reason"]
         assert set(clients.failures) == {"wrong"}
+
+
+def test_a_deploy_that_only_kept_connections_show_to_be_broken_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "web.py").write_text(APP.format(version="one"))
+    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
+    entry |= {"directory": str(code), "instances": 2, "ports": http(), "watch_ms": 500}
+    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with (
+        cluster(tmp_path, [entry]) as running,
+        Clients(running.wait_ready()["http"], keep=True) as clients,
+    ):
+        until(lambda: clients.seen)
+        (code / "web.py").write_text(APP.format(version="wrong"))
+        done = running.operate("reload", name="web")
+        assert (done["state"], "answers were errors" in done["reason"]) == ("rolled_back", True)
+        assert running.row("web-0")["generation"] == running.row("web-1")["generation"] == 1
+        served = len(clients.seen)
+        until(lambda: len(clients.seen) > served + 20)
+        # They were answered by the broken code for a moment, and never cut off.
+        assert set(clients.failures) == {"wrong"}
+        (code / "web.py").write_text(APP.format(version="two"))
+        assert running.operate("reload", name="web")["state"] == "done"
+        until(lambda: clients.seen[-1] == "two")
 
 
 @contextmanager

@@ -3,7 +3,9 @@
     PREPARING: all ready -> go on;  one died, or time is up -> abandon
     WATCHING:  time is up and all is well -> go on;  a death, a hang, too many errors -> return
 
-The old generation is untouched until the watch time has passed, so that a return costs nothing.
+Clients that keep their connections speak to the old generation during the watch. Where they are the
+only ones who speak, the new one is watched once more when it has their connections; the old one is
+there until then, so that a return costs nobody a connection.
 """
 
 from __future__ import annotations
@@ -52,9 +54,17 @@ class Traffic:
     requests: int
     errors: int
 
+    def says_something(self) -> bool:
+        """Tell whether there are enough answers for a rate of errors."""
+        return self.requests >= REQUESTS_MIN
+
     def rate(self) -> float:
         """Return the part that were errors, 0 where there is too little to say."""
-        return self.errors / self.requests if self.requests >= REQUESTS_MIN else 0.0
+        return self.errors / self.requests if self.says_something() else 0.0
+
+    def since(self, before: Traffic) -> Traffic:
+        """Return what was answered after `before`."""
+        return Traffic(self.requests - before.requests, self.errors - before.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,11 @@ def watched(
     if hung:
         return Verdict(Course.GIVE_UP, f"{', '.join(hung)} hung in the watch time")
     return GO_ON
+
+
+def is_worth_another_watch(old: Traffic, new: Traffic) -> bool:
+    """Tell whether requests went to the `old` generation where the `new` one should be judged."""
+    return old.requests > 0 and not new.says_something()
 
 
 def _fallen(newcomers: Sequence[Newcomer]) -> str:

@@ -328,6 +328,7 @@ class Processes:
             if request_id is not None and template is not None and template.withdraw(request_id):
                 del self._by_request[request_id]
                 child.request_id = None
+                self._close_if_left(template)
                 self._exited(child, "never started")
             else:
                 child.pending_signal = number
@@ -398,8 +399,12 @@ class Processes:
     # --- templates ----------------------------------------------------------------------------
 
     def release_template(self, template: Template) -> None:
-        """Leave a template; the last one who does closes it."""
-        if self.templates.release(template):
+        """Leave a template; the last one closes it, once nobody waits for a child of it."""
+        self.templates.release(template)
+        self._close_if_left(template)
+
+    def _close_if_left(self, template: Template) -> None:
+        if template.users == 0 and not template.is_asked:
             if template.channel is not None:
                 self._loop.unwatch(template.channel)
             template.close()
@@ -420,6 +425,7 @@ class Processes:
             self._watch_template(template)
         if template.unsafe != unsafe:
             self.journal.write("children start by exec: cannot fork", reason=template.unsafe)
+        self._close_if_left(template)
         self._answers(answers)
 
     # --- the end ------------------------------------------------------------------------------

@@ -4,10 +4,12 @@
     switch    the new ones accept, then the old ones cease to; both have the same sockets
     watch     the old ones stay as they are, for a return
     hand over connections that can move go from old to new, slot by slot
+    watch     once more, where only connections that have moved say how the new ones do
     drain     the old ones stop gracefully
 
 What to do next is judged by `generations`. Whatever ends this early leaves the old generation
-serving: it is not touched before the switch, and the switch is undone by the same message.
+serving: it is not touched before the switch, the switch is undone by the same message, and
+connections move back as they came.
 """
 
 from __future__ import annotations
@@ -62,11 +64,13 @@ class Reloading:
                 slot.other = self._applications.make_child(slot, application, template)
             yield from self._prepare(change)
             change.switch()
-            yield from self._watch(change)
+            spoke_to_old = yield from self._watch(change, "new connections go to it")
+            yield from change.move()
+            if spoke_to_old:
+                yield from self._watch(change, "too few spoke to it, so with those that moved")
             application.last_problem = ""
             self._applications.adopt(application, template)
             adopted = True
-            yield from change.move()
             yield from self._finish(change)
         finally:
             if change.switched and not adopted:
@@ -95,16 +99,16 @@ class Reloading:
             raise OperationFailed(reason)
         change.operation.say("every new instance is ready")
 
-    def _watch(self, change: _Change) -> Procedure:
-        change.operation.say(f"new connections go to it; watching for {change.watch_ms} ms")
+    def _watch(self, change: _Change, situation: str) -> Generator[Condition, None, bool]:
+        """Return to the old generation if need be; tell whether it took the requests meanwhile."""
+        change.operation.say(f"{situation}; watching for {change.watch_ms} ms")
         began_ns = time.monotonic_ns()
         old, before = change.old_traffic(), change.new_traffic()
         verdict = generations.WAIT
 
         def judged() -> bool:
             nonlocal verdict
-            found = change.new_traffic()
-            new = Traffic(found.requests - before.requests, found.errors - before.errors)
+            new = change.new_traffic().since(before)
             watched_ns = time.monotonic_ns() - began_ns
             verdict = generations.watched(change.newcomers(), old, new, watched_ns, change.rules)
             return verdict.course is not Course.WAIT
@@ -119,6 +123,8 @@ class Reloading:
             change.application.last_problem = reason
             raise RolledBack(reason)
         change.operation.say("the watch time has passed")
+        new = change.new_traffic().since(before)
+        return generations.is_worth_another_watch(change.old_traffic().since(old), new)
 
     def _give_up(self, change: _Change, verdict: Verdict) -> Generator[Condition, None, str]:
         """End the new children and return the whole reason, their last lines included."""

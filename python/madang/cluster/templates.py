@@ -123,6 +123,11 @@ class Template:
             self._send(request)
         return []
 
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether a child is still to come."""
+        return bool(self._requests)
+
     def withdraw(self, request_id: int) -> bool:
         """Take a request back; False when it is already on its way."""
         if self._ready or request_id not in self._requests:
@@ -234,12 +239,11 @@ class Templates:
         template = self._found[made_of] = Template(made_of, self._output)
         template.go_on(share)
 
-    def release(self, template: Template) -> bool:
-        """Leave a template; return whether it was the last user, so that it has to be closed."""
+    def release(self, template: Template) -> None:
+        """Leave a template; the caller closes one that has no users any more."""
         template.users -= 1
         if template.users == 0:
             del self._found[template.recipe]
-        return template.users == 0
 
     def all(self) -> list[Template]:
         """Return every template in use."""

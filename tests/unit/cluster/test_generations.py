@@ -70,6 +70,15 @@ def test_a_death_or_a_hang_in_the_watch_time_gives_it_up() -> None:
     assert verdict == (Course.GIVE_UP, "web-0 hung in the watch time")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "again"),
+    [(50, 0, True), (50, 19, True), (50, 20, False), (0, 0, False), (0, 50, False)],
+)
+def test_who_was_hardly_spoken_to_is_watched_again(old: int, new: int, again: bool) -> None:
+    found = generations.is_worth_another_watch(Traffic(old, 0), Traffic(new, 0))
+    assert found is again
+
+
 def test_the_watch_time_ends_well() -> None:
     verdict = generations.watched(newcomers(State.READY), NONE, Traffic(100, 0), 500, RULES)
     assert verdict.course is Course.GO_ON
