@@ -58,10 +58,16 @@ def check(settings: ClusterSettings) -> None:
 
 def check_ports(applications: Iterable[ApplicationSettings]) -> None:
     """Refuse two ports of one name or one address."""
-    ports = [port for application in applications for port in application.ports]
-    addresses = [(port.host, port.port) for port in ports if port.port]
-    if len(set(addresses)) != len(addresses) or len({port.name for port in ports}) != len(ports):
-        raise SettingsError("cluster", "ports", "expected each name, and each address, once")
+    owners: dict[str, str] = {}
+    for application in applications:
+        where = f"applications.{application.name}.ports"
+        for port in application.ports:
+            address = [f"{port.host}:{port.port}"] if port.port else []
+            for key in (f"the port name {port.name}", *address):
+                if key in owners:
+                    text = f"{key} belongs to {owners[key]}: choose another, or delete that one"
+                    raise SettingsError("cluster", where, text)
+                owners[key] = application.name
 
 
 def check_application(application: ApplicationSettings) -> None:

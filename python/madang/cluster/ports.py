@@ -8,6 +8,7 @@ Sockets that systemd made beforehand come first; they stay when their slot goes,
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -206,7 +207,10 @@ def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int
 
 
 def _taken(host: str, port: int, error: OSError) -> PortTaken:
-    text = (
-        f"cannot listen on {host}:{port}: {error.strerror}; choose another port or end what has it"
-    )
+    remedy = "choose another port or end what has it"
+    if error.errno == errno.EACCES:
+        remedy = "ports as low as this are for root and CAP_NET_BIND_SERVICE: choose a higher one"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        remedy = "this machine has no such address"
+    text = f"cannot listen on {host}:{port}: {error.strerror}; {remedy}"
     return PortTaken(text, host=host, port=port)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from madang.cluster.checks import check, check_application
+from madang.cluster.checks import check, check_application, check_ports
 from madang.cluster.entries import (
     decode,
     decode_application,
@@ -52,7 +52,7 @@ def test_good_settings_pass_and_name_their_instances() -> None:
         (replace(GOOD, applications=(replace(WORKER, stop_timeout_ms=0),)), "above 0 ms"),
         (replace(GOOD, applications=(replace(WORKER, options={"a": {1}}),)), "plain JSON"),
         (replace(GOOD, applications=(replace(WORKER, options={"a": "x" * 70_000}),)), "65536"),
-        (replace(GOOD, applications=(WORKER, replace(WORKER, name="other"))), "each name"),
+        (replace(GOOD, applications=(WORKER, replace(WORKER, name="other"))), "the port name"),
         (
             replace(
                 GOOD,
@@ -92,6 +92,17 @@ def test_bad_settings_are_named(settings: ClusterSettings, words: str) -> None:
 def test_a_bad_entry_is_named(change: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         check_application(replace(WORKER, **change))  # type: ignore[arg-type]
+
+
+def test_a_port_of_another_application_is_named_with_its_owner() -> None:
+    first = replace(WORKER, name="web", ports=(PortSettings("http", "127.0.0.1", 8000),))
+    same_address = replace(first, name="api", ports=(PortSettings("api", "127.0.0.1", 8000),))
+    same_name = replace(first, name="api", ports=(PortSettings("http", "127.0.0.1", 8001),))
+    check_ports([first, replace(same_name, ports=(PortSettings("api", "127.0.0.1", 8001),))])
+    with pytest.raises(SettingsError, match=r"api.ports: 127.0.0.1:8000 belongs to web: choose"):
+        check_ports([first, same_address])
+    with pytest.raises(SettingsError, match=r"the port name http belongs to web"):
+        check_ports([first, same_name])
 
 
 @pytest.mark.parametrize(
