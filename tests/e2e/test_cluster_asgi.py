@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -127,6 +128,49 @@ def test_a_deploy_that_only_kept_connections_show_to_be_broken_is_taken_back(
         (code / "web.py").write_text(APP.format(version="two"))
         assert running.operate("reload", name="web")["state"] == "done"
         until(lambda: clients.seen[-1] == "two")
+
+
+def test_a_port_is_closed_while_nobody_is_left_to_answer_on_it(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "web.py").write_text(APP.format(version="one"))
+    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
+    entry |= {"directory": str(code), "instances": 1, "ports": http(), "max_restarts": 1}
+    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    other: dict[str, object] = {"name": "tool", "kind": "command", "target": "sleep"}
+    with cluster(tmp_path, [entry, {**other, "arguments": ["600"]}]) as running:
+        address = running.wait_ready()["http"]
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(address, timeout=10).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        for command in ("reload", "restart"):
+            (code / "web.py").write_text("import no_such_module")
+            assert running.operate("restart", name="web")["state"] == "failed"
+            until(is_refused)
+            assert running.row("web-0")["state"] == "errored"
+            assert running.operate("reload", name="web")["state"] == "failed"
+            assert is_refused()
+            (code / "web.py").write_text(APP.format(version="one"))
+            assert running.operate(command, name="web")["state"] == "done"
+            with Clients(address) as clients:
+                until(partial(has_seen, clients, 10))
+            assert clients.failures == []
+        assert running.operate("scale", name="web", instances="2")["state"] == "done"
+        assert running.operate("stop", name="web-0")["state"] == "done"
+        assert not is_refused()
+        assert running.operate("stop", name="web-1")["state"] == "done"
+        assert is_refused()
+        assert running.operate("start", name="web-1")["state"] == "done"
+        assert not is_refused()
+
+
+def has_seen(clients: Clients, count: int) -> bool:
+    return len(clients.seen) > count
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def test_a_name_that_runs_and_a_port_that_is_taken_are_refused(shell: Terminal) 
     assert "madang reload hello" in done.err
     done = shell.run("start", "hello:app", "--name", "other", "--port", str(port))
     assert done.code == 1
-    assert "address" in done.err
+    assert f"127.0.0.1:{port} belongs to hello" in done.err
     assert list(shell.rows()) == ["hello-0"]
 
 

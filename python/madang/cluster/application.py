@@ -282,6 +282,13 @@ class Application:
             for port in self.ports:
                 holder.tell({"kind": "release", "port": port.name, "slot": absent}, [])
 
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether it listens although nobody will answer before it is started again."""
+        over = (State.ERRORED, State.STOPPED)
+        nobody = all(child.state in over for slot in self.slots for child in slot.children())
+        return bool(self.ports and self.slots) and nobody
+
     def close_ports(self) -> None:
         """Stop listening; what still waits is reset. A later start listens where this one did."""
         self.held.clear()

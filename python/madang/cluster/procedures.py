@@ -41,7 +41,7 @@ class Procedures:
 
     def start(self, operation: Operation, application: Application, slots: list[Slot]) -> Procedure:
         """Start what is at rest, and wait until it is ready."""
-        yield from self._open(application)
+        yield from self.open(application)
         yield lambda: all(slot.child.state is not State.STOPPING for slot in slots)
         for slot in slots:
             slot.child.template = application.template
@@ -62,8 +62,8 @@ class Procedures:
         yield settled
         yield from self._require_ready(slots)
 
-    def _open(self, application: Application) -> Procedure:
-        """Have sockets and a template; an application that was stopped has none."""
+    def open(self, application: Application) -> Procedure:
+        """Have sockets and a template; an application that was stopped or lost has none."""
         application.stopping = False
         if not application.ports:
             try:
@@ -119,7 +119,7 @@ class Procedures:
         """Have `wanted` slots: new ones are started, the last ones drained and closed."""
         before, application.wanted = application.wanted, wanted
         added: list[Slot] = []
-        yield from self._open(application)
+        yield from self.open(application)
         try:
             while len(application.slots) < wanted:
                 added.append(self._applications.grow(application))
@@ -170,7 +170,7 @@ class Procedures:
         self, operation: Operation, application: Application, slots: list[Slot]
     ) -> Procedure:
         """Stop and start one slot after the other, from code that is imported anew."""
-        yield from self._open(application)
+        yield from self.open(application)
         template = self._applications.template(application, operation.id)
         application.begin_generation()
         try:
@@ -188,6 +188,7 @@ class Procedures:
         self, operation: Operation, application: Application, slots: list[Slot]
     ) -> Procedure:
         """Restart what must not run twice at once; what does not come back comes back as it was."""
+        yield from self.open(application)
         template = self._applications.template(application, operation.id)
         application.begin_generation()
         try:

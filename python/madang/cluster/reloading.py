@@ -54,6 +54,7 @@ class Reloading:
         if application.settings.in_place:
             yield from self._procedures.reload_in_place(operation, application, slots)
             return
+        yield from self._procedures.open(application)
         stamp = operation.id if fresh or application.template is None else None
         template = self._applications.template(application, stamp)
         change = _Change(operation, application, slots, self._processes)

@@ -236,14 +236,23 @@ class Supervisor:
 
     def _changed(self, child: Child) -> None:
         self._applications.settle(child)
+        self._close_if_lost(child.application)
         if not self._booted:
             self._check_boot()
+
+    def _close_if_lost(self, application: Application) -> None:
+        """Refuse connections where nobody is tried any more, so that clients go elsewhere."""
+        if application.is_lost and not self._operations.busy(application.name):
+            application.close_ports()
+            self._journal.write("stopped listening: nobody is left", name=application.name)
 
     def _operation_ended(self, operation: Operation) -> None:
         self._journal.write(
             "operation", id=operation.id, kind=operation.kind, name=operation.name,
             state=str(operation.state), reason=operation.reason,
         )  # fmt: skip
+        for application in self._applications.all():
+            self._close_if_lost(application)
 
     def _check_boot(self) -> None:
         found = self._applications.all()
