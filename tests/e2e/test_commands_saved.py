@@ -68,6 +68,25 @@ def test_a_missing_or_damaged_list_is_named(shell: Terminal) -> None:
         assert (done.code, "is damaged" in done.err) == (1, True), done
 
 
+def test_one_refused_application_of_the_list_does_not_keep_the_others_down(
+    shell: Terminal,
+) -> None:
+    port = free_port()
+    shell.good("start", "hello:app", "--name", "web", "--port", str(port))
+    shell.good("start", "echo.py", "--name", "mail")
+    shell.good("save")
+    shell.good("stop")
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        done = shell.run("resurrect")
+        assert (done.code, "start web: failed: " in done.err) == (1, True), done
+        assert shell.rows()["mail-0"]["state"] == "ready"
+    shell.good("resurrect")
+    assert sorted(shell.rows()) == ["mail-0", "web-0"]
+
+
 def saved_web(shell: Terminal, port: int) -> None:
     """Save the hello server with two instances, and end it."""
     shell.good("start", "hello:app", "--name", "web", "-i", "2", "--port", str(port))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -226,6 +227,28 @@ program = ["/bin/sh", "-c", "echo tick; exec sleep 99"]
     shell.good("delete", "tick")
     shell.good("start")
     assert sorted(shell.rows()) == ["mail-0", "tick-0", "web-0", "web-1"]
+
+
+def test_one_refused_application_of_a_file_does_not_keep_the_others_down(shell: Terminal) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f'target = "hello:app"\nport = {holder.getsockname()[1]}'
+        free = f'target = "hello:app"\nport = {free_port()}'
+        shell.write("madang.toml", f"[app.web]\n{taken}\n[app.mail]\n{free}\n")
+        done = shell.run("start", "--json")
+        assert done.code == 1
+        web, mail = done.json["operations"]
+        assert (web["name"], web["state"]) == ("web", "failed")
+        assert "in use" in web["reason"]
+        assert (mail["name"], mail["state"]) == ("mail", "done")
+        shell.good("delete", "mail")
+        done = shell.run("start")
+        assert (done.code, "start web: failed: " in done.err) == (1, True), done
+        assert "start mail: done" in done.out
+        assert list(shell.rows()) == ["mail-0"]
+    shell.good("start")
+    assert sorted(shell.rows()) == ["mail-0", "web-0"]
 
 
 WRONG_TABLES = (

@@ -34,9 +34,10 @@ from madang.cli.asking import (
 from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
 from madang.cli.targets import Entry
 from madang.cluster.entries import decode_application, encode_application
+from madang.cluster.errors import NotRunning
 from madang.cluster.foreground import become_supervisor, render
 from madang.cluster.settings import LogSettings
-from madang.core.errors import SettingsError
+from madang.core.errors import MadangError, SettingsError
 
 STARTED = "started"
 STAY_S = 1.0
@@ -182,11 +183,10 @@ def start_entries(
         path = runtime_dir(state_dir) / CONTROL
         if daemon.ensure(state_dir, umask):
             say(f"a supervisor runs for {state_dir}")
-        numbers = [_begin(path, entry, say) for entry in entries]
-        for number in numbers:
-            found = follow(path, number, say) if wait else ask(path, "operation", id=number)
-            if wait and found["state"] == "done":
-                found = _stays(path, found)
+        alone = len(entries) == 1
+        begun = [_begin(path, entry, say) if alone else _try(path, entry, say) for entry in entries]
+        for one in begun:
+            found = one if isinstance(one, dict) else _end_of(path, one, say, wait=wait)
             ended.append(found)
             if not as_json:
                 good = found["state"] in ("done", "running")
@@ -199,6 +199,31 @@ def start_entries(
     code = tell(work, as_json=as_json, render=lambda _: "")
     failed = any(found["state"] not in ("done", "running") for found in ended)
     return EXIT_FAILED if code == EXIT_OK and failed else code
+
+
+def _try(path: Path, entry: Entry | str, say: Say) -> int | Answer:
+    """Begin to start one of several; a refusal is an operation that failed, the others go on."""
+    try:
+        return _begin(path, entry, say)
+    except NotRunning:
+        raise
+    except MadangError as error:
+        name = entry if isinstance(entry, str) else str(entry["name"])
+        return refusal(name, error.message)
+
+
+def refusal(name: str, reason: str) -> Answer:
+    """Return what a start that could not even begin looks like: an operation without a number."""
+    return {"id": None, "kind": "start", "name": name, "state": "failed", "steps": [],
+            "reason": reason}  # fmt: skip
+
+
+def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:
+    """Return how an operation ended, or, without waiting, how it is."""
+    if not wait:
+        return ask(path, "operation", id=number)
+    found = follow(path, number, say)
+    return _stays(path, found) if found["state"] == "done" else found
 
 
 def _begin(path: Path, entry: Entry | str, say: Say) -> int:
