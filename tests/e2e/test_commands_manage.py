@@ -73,6 +73,9 @@ def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
     for word in ("0x", "-9", "999", "many"):
         done = shell.run("scale", "web", word)
         assert (done.code, "expected" in done.err) == (1, True), done
+    for word in ("0", "00"):
+        done = shell.run("scale", "web", word)
+        assert (done.code, "use `madang stop web`" in done.err) == (1, True), done
     assert len(shell.rows()) == 1
 
 
