@@ -251,6 +251,32 @@ def test_one_refused_application_of_a_file_does_not_keep_the_others_down(shell: 
     assert sorted(shell.rows()) == ["mail-0", "web-0"]
 
 
+def test_changed_settings_of_what_runs_are_named(shell: Terminal) -> None:
+    mail = '[app.mail]\ntarget = "echo.py"\narguments = ["--queue"]\nenv = { COLOUR = "blue" }\n'
+    web = f'[app.web]\ntarget = "hello:app"\nport = {free_port()}\n'
+    shell.write("madang.toml", mail + web)
+    shell.good("start")
+    shell.good("scale", "web", "2")  # no setting of the file
+    assert "everything runs already" in shell.good("start").out
+    before = shell.pids()
+    other = mail.replace("--queue", "--all").replace("blue", "a-secret")
+    shell.write("madang.toml", f"{other}{web}instances = 3\n")
+    done = shell.run("start")
+    assert (done.code, done.out) == (1, "")
+    assert (
+        "start mail: failed: runs with other settings (arguments, environment.COLOUR)" in done.err
+    )
+    assert "(instances): `madang delete web`, then `madang start`" in done.err
+    assert "secret" not in done.err
+    operations = shell.run("start", "--json").json["operations"]
+    assert [(o["name"], o["state"]) for o in operations] == [("mail", "failed"), ("web", "failed")]
+    assert shell.pids() == before
+    shell.good("delete", "mail")
+    shell.write("madang.toml", other + web)
+    shell.good("start")
+    shell.until_said("mail", "begins ['--all'] a-secret")
+
+
 WRONG_TABLES = (
     ("target = 3", "[app.web]"),
     ('target = "echo.py"\ninstances = "many"', "expected a number, max"),
