@@ -105,6 +105,15 @@ def test_a_program_that_ends_at_once_has_not_been_started(shell: Terminal) -> No
     assert "errored-0 | last words" in shell.good("ls").out
 
 
+def test_what_failed_stays_listed_until_the_next_can_be_tried(shell: Terminal) -> None:
+    words = ("--name", "short", "--max-restarts", "1", "--", "/bin/sh", "-c", "exit 3")
+    assert shell.run("start", *words).code == 1
+    until(lambda: shell.rows()["short-0"]["state"] == "errored")
+    done = shell.run("start", "echo.py", "--name", "short", "--ready", "htp://x")
+    assert (done.code, "short.ready" in done.err) == (1, True), done
+    assert shell.rows()["short-0"]["state"] == "errored"
+
+
 WRONG = (
     (("start",), 2, "expected what to start"),
     (("start", "nowhere.py"), 1, "there is no such file"),

@@ -34,6 +34,7 @@ from madang.cli.asking import (
 from madang.cli.changed import changed
 from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
 from madang.cli.targets import Entry
+from madang.cluster.checks import check_application
 from madang.cluster.entries import decode_application, encode_application
 from madang.cluster.errors import NotRunning
 from madang.cluster.foreground import become_supervisor, render
@@ -240,6 +241,7 @@ def _begin(path: Path, entry: Entry | str, say: Say) -> int:
     """Begin to start one; what is there under that name but does not run is replaced."""
     if isinstance(entry, str):
         return begin(path, "start", name=entry)
+    check_application(decode_application(entry))  # before the old one has gone for it
     name = entry["name"]
     rows = [row for row in ask(path, "ls")["rows"] if row["app"] == name]
     if rows and not any(row["state"] in UP for row in rows):
