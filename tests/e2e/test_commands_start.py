@@ -114,6 +114,12 @@ def test_what_failed_stays_listed_until_the_next_can_be_tried(shell: Terminal) -
     assert shell.rows()["short-0"]["state"] == "errored"
 
 
+def test_a_program_that_ends_well_is_told_to_stay(shell: Terminal) -> None:
+    done = shell.run("start", "--name", "short", "--", "/bin/sh", "-c", "exit 0")
+    assert done.code == 1
+    assert "exit 0; a service must stay in the foreground" in done.err
+
+
 WRONG = (
     (("start",), 2, "expected what to start"),
     (("start", "nowhere.py"), 1, "there is no such file"),
