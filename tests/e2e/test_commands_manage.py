@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from madang.cli import program
 from tests.e2e.cluster_harness import until
-from tests.e2e.command_harness import Terminal, free_port, get, terminal
+from tests.e2e.command_harness import MADANG, Terminal, free_port, get, terminal
 
 
 @pytest.fixture
@@ -73,6 +74,9 @@ def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
     for word in ("0x", "-9", "999", "many"):
         done = shell.run("scale", "web", word)
         assert (done.code, "expected" in done.err) == (1, True), done
+    for word in ("0", "00"):
+        done = shell.run("scale", "web", word)
+        assert (done.code, "use `madang stop web`" in done.err) == (1, True), done
     assert len(shell.rows()) == 1
 
 
@@ -126,6 +130,27 @@ def test_logs_and_flush_are_of_one_application(shell: Terminal) -> None:
     shell.good("flush", "echo")
     assert "begins" not in shell.good("logs", "echo").out
     assert "no logs of nobody" in shell.run("logs", "nobody").err
+
+
+def test_logs_of_what_has_not_written_anything_are_empty_and_can_be_followed(
+    shell: Terminal,
+) -> None:
+    shell.write("quiet.py", "import sys\nfor line in sys.stdin: print(line, end='', flush=True)\n")
+    shell.good("start", "quiet.py")
+    for words in (("quiet",), ("quiet-0",), ("--app", "quiet", "--json")):
+        assert shell.good("logs", *words).out == ""
+    assert "no logs of nobody" in shell.run("logs", "nobody").err
+    following = subprocess.Popen(
+        [*MADANG, "logs", "quiet", "-f"], cwd=shell.folder, env=shell.environment,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        shell.good("send", "quiet", "the first line")
+        assert following.stdout is not None
+        assert following.stdout.readline().endswith("quiet-0 | the first line\n")
+    finally:
+        following.kill()
+        following.communicate()
 
 
 NAMED = ("restart", "reload", "delete", "reset", "describe", "env")

@@ -68,6 +68,25 @@ def test_a_missing_or_damaged_list_is_named(shell: Terminal) -> None:
         assert (done.code, "is damaged" in done.err) == (1, True), done
 
 
+def test_one_refused_application_of_the_list_does_not_keep_the_others_down(
+    shell: Terminal,
+) -> None:
+    port = free_port()
+    shell.good("start", "hello:app", "--name", "web", "--port", str(port))
+    shell.good("start", "echo.py", "--name", "mail")
+    shell.good("save")
+    shell.good("stop")
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        done = shell.run("resurrect")
+        assert (done.code, "start web: failed: " in done.err) == (1, True), done
+        assert shell.rows()["mail-0"]["state"] == "ready"
+    shell.good("resurrect")
+    assert sorted(shell.rows()) == ["mail-0", "web-0"]
+
+
 def saved_web(shell: Terminal, port: int) -> None:
     """Save the hello server with two instances, and end it."""
     shell.good("start", "hello:app", "--name", "web", "-i", "2", "--port", str(port))
@@ -135,8 +154,13 @@ class Service:
             },
             preexec_fn=place,
             close_fds=False,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
+
+    def said(self) -> str:
+        """Return its first line, as soon as there is one."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode()
 
     def wait_for(self, word: str) -> None:
         """Wait until the service has said `word`."""
@@ -145,6 +169,8 @@ class Service:
 
     def close(self) -> None:
         """End it all."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         for part in (*self.sockets, self.ear):
             part.close()
 
@@ -163,6 +189,7 @@ def test_as_a_service_it_takes_the_sockets_and_says_how_it_is(shell: Terminal) -
         shell.good("scale", "web", "1")
         shell.good("scale", "web", "2")
         assert all(get(port) for _ in range(20))
+        assert service.said() == "web is up\n"
         service.process.send_signal(signal.SIGTERM)
         service.wait_for("STOPPING=1")
         assert service.process.wait(LIMIT_S) == 0
@@ -170,6 +197,7 @@ def test_as_a_service_it_takes_the_sockets_and_says_how_it_is(shell: Terminal) -
         with socket.create_connection(("127.0.0.1", port), 5) as early:
             early.settimeout(LIMIT_S)
             early.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            service.process.communicate()
             service.process = service.start()
             assert b"one " in b"".join(iter(lambda: early.recv(4_096), b""))
         service.process.send_signal(signal.SIGTERM)
@@ -194,6 +222,8 @@ def test_a_service_is_up_although_one_application_cannot_start(shell: Terminal) 
         service.wait_for("READY=1")
         states = {name: row["state"] for name, row in shell.rows().items()}
         assert states == {"web-0": "ready", "web-1": "ready", "broken-0": "errored"}
+        assert service.said() == "web is up\n"
+        assert "broken is not up: broken-0 is errored (" in service.said()
         began = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(LIMIT_S) == 0

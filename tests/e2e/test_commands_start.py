@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +103,21 @@ def test_a_program_that_ends_at_once_has_not_been_started(shell: Terminal) -> No
     assert shell.run(*words, "/bin/sh", "-c", "echo last words; exit 4").code == 1
     until(lambda: shell.rows()["errored-0"]["state"] == "errored")
     assert "errored-0 | last words" in shell.good("ls").out
+
+
+def test_what_failed_stays_listed_until_the_next_can_be_tried(shell: Terminal) -> None:
+    words = ("--name", "short", "--max-restarts", "1", "--", "/bin/sh", "-c", "exit 3")
+    assert shell.run("start", *words).code == 1
+    until(lambda: shell.rows()["short-0"]["state"] == "errored")
+    done = shell.run("start", "echo.py", "--name", "short", "--ready", "htp://x")
+    assert (done.code, "short.ready" in done.err) == (1, True), done
+    assert shell.rows()["short-0"]["state"] == "errored"
+
+
+def test_a_program_that_ends_well_is_told_to_stay(shell: Terminal) -> None:
+    done = shell.run("start", "--name", "short", "--", "/bin/sh", "-c", "exit 0")
+    assert done.code == 1
+    assert "exit 0; a service must stay in the foreground" in done.err
 
 
 WRONG = (
@@ -226,6 +242,54 @@ program = ["/bin/sh", "-c", "echo tick; exec sleep 99"]
     shell.good("delete", "tick")
     shell.good("start")
     assert sorted(shell.rows()) == ["mail-0", "tick-0", "web-0", "web-1"]
+
+
+def test_one_refused_application_of_a_file_does_not_keep_the_others_down(shell: Terminal) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f'target = "hello:app"\nport = {holder.getsockname()[1]}'
+        free = f'target = "hello:app"\nport = {free_port()}'
+        shell.write("madang.toml", f"[app.web]\n{taken}\n[app.mail]\n{free}\n")
+        done = shell.run("start", "--json")
+        assert done.code == 1
+        web, mail = done.json["operations"]
+        assert (web["name"], web["state"]) == ("web", "failed")
+        assert "in use" in web["reason"]
+        assert (mail["name"], mail["state"]) == ("mail", "done")
+        shell.good("delete", "mail")
+        done = shell.run("start")
+        assert (done.code, "start web: failed: " in done.err) == (1, True), done
+        assert "start mail: done" in done.out
+        assert list(shell.rows()) == ["mail-0"]
+    shell.good("start")
+    assert sorted(shell.rows()) == ["mail-0", "web-0"]
+
+
+def test_changed_settings_of_what_runs_are_named(shell: Terminal) -> None:
+    mail = '[app.mail]\ntarget = "echo.py"\narguments = ["--queue"]\nenv = { COLOUR = "blue" }\n'
+    web = f'[app.web]\ntarget = "hello:app"\nport = {free_port()}\n'
+    shell.write("madang.toml", mail + web)
+    shell.good("start")
+    shell.good("scale", "web", "2")  # no setting of the file
+    assert "everything runs already" in shell.good("start").out
+    before = shell.pids()
+    other = mail.replace("--queue", "--all").replace("blue", "a-secret")
+    shell.write("madang.toml", f"{other}{web}instances = 3\n")
+    done = shell.run("start")
+    assert (done.code, done.out) == (1, "")
+    assert (
+        "start mail: failed: runs with other settings (arguments, environment.COLOUR)" in done.err
+    )
+    assert "(instances): `madang delete web`, then `madang start`" in done.err
+    assert "secret" not in done.err
+    operations = shell.run("start", "--json").json["operations"]
+    assert [(o["name"], o["state"]) for o in operations] == [("mail", "failed"), ("web", "failed")]
+    assert shell.pids() == before
+    shell.good("delete", "mail")
+    shell.write("madang.toml", other + web)
+    shell.good("start")
+    shell.until_said("mail", "begins ['--all'] a-secret")
 
 
 WRONG_TABLES = (

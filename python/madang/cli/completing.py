@@ -40,7 +40,7 @@ def _applications(answer: dict[str, Any]) -> list[str]:
 def _ls(ctx: Context) -> dict[str, Any]:
     try:
         return ask(control_path(ctx.params.get("state")), "ls")
-    except MadangError:
+    except (MadangError, OSError):
         return {}
 
 

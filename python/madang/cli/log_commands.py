@@ -1,6 +1,7 @@
 """`madang logs` and `madang flush`: what the processes said, read from the logger's files.
 
-They need no running supervisor: the files are there after a crash too.
+They need no running supervisor: the files are there after a crash too. One that runs knows the
+names of those that have not written anything yet.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Annotated
 
 import typer
 
+from madang.cli.asking import ask
 from madang.cli.completing import names
-from madang.cli.place import find_state_dir
+from madang.cli.place import CONTROL, find_state_dir, runtime_dir
 from madang.cluster import logs
 from madang.cluster.logs import Follower, LogLine, LogQuery
 from madang.core.errors import MadangError
@@ -123,12 +125,23 @@ def _folder(state: str | None) -> Path:
 
 
 def _check_names(folder: Path, names: frozenset[str]) -> None:
-    """Refuse names that no file can hold, so that a slip does not look like silence."""
+    """Refuse names that nothing has, so that a slip does not look like silence."""
     known = logs.applications(folder)
-    for name in sorted(names):
-        if name not in known and name.rpartition("-")[0] not in known:
+    unknown = [n for n in sorted(names) if n not in known and n.rpartition("-")[0] not in known]
+    silent = _listed(folder.parent) if unknown else set()
+    for name in unknown:
+        if name not in silent:
             text = f"no logs of {name}; there are {', '.join(known) or 'none'}"
             raise NoLogsError(text, name=name)
+
+
+def _listed(state_dir: Path) -> set[str]:
+    """Return the names that the supervisor lists; it may have some that never wrote a line."""
+    try:
+        answer = ask(runtime_dir(state_dir) / CONTROL, "ls")
+    except MadangError:
+        return set()
+    return {found["name"] for found in [*answer["applications"], *answer["rows"]]}
 
 
 def _print(line: LogLine, as_json: bool) -> None:

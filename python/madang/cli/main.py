@@ -17,6 +17,16 @@ def main() -> None:
         sys.stderr.write("madang: runs on Linux only\n")
         raise SystemExit(EXIT_USAGE)
     arguments = sys.argv[1:]
+    try:
+        _run(arguments)
+    except OSError as error:
+        from madang.cli import system_errors
+
+        as_json = "--json" in arguments
+        raise SystemExit(system_errors.tell(error, as_json=as_json)) from error
+
+
+def _run(arguments: list[str]) -> None:
     asked = plain_ls(arguments)
     if asked is not None:
         from madang.cli.listing import list_instances

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -31,19 +31,30 @@ from madang.cli.asking import (
     silent,
     tell,
 )
+from madang.cli.changed import changed
 from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
 from madang.cli.targets import Entry
+from madang.cluster.checks import check_application
 from madang.cluster.entries import decode_application, encode_application
+from madang.cluster.errors import NotRunning
 from madang.cluster.foreground import become_supervisor, render
-from madang.cluster.settings import LogSettings
-from madang.core.errors import SettingsError
+from madang.cluster.settings import ApplicationSettings, LogSettings
+from madang.core.errors import MadangError, SettingsError
 
 STARTED = "started"
 STAY_S = 1.0
 """How long a program that cannot say that it is ready must live before it counts as started."""
 POLL_S = 0.05
 LINES_SHOWN = 12
+FOREGROUND = {"exit 0": "; a service must stay in the foreground, not end or fork away"}
 UP = frozenset({"ready", "stalled"})
+
+
+class Refused(NamedTuple):
+    """An application that cannot be started, and why; it fails as if it had been tried."""
+
+    name: str
+    reason: str
 
 
 def start(
@@ -168,7 +179,7 @@ def _is_known(state_dir: Path, name: str) -> bool:
 
 def start_entries(
     state_dir: Path,
-    entries: list[Entry | str],
+    entries: Sequence[Entry | str | Refused],
     *,
     as_json: bool,
     wait: bool = True,
@@ -182,11 +193,10 @@ def start_entries(
         path = runtime_dir(state_dir) / CONTROL
         if daemon.ensure(state_dir, umask):
             say(f"a supervisor runs for {state_dir}")
-        numbers = [_begin(path, entry, say) for entry in entries]
-        for number in numbers:
-            found = follow(path, number, say) if wait else ask(path, "operation", id=number)
-            if wait and found["state"] == "done":
-                found = _stays(path, found)
+        alone = len(entries) == 1
+        begun = [_try(path, entry, say, alone=alone) for entry in entries]
+        for one in begun:
+            found = one if isinstance(one, dict) else _end_of(path, one, say, wait=wait)
             ended.append(found)
             if not as_json:
                 good = found["state"] in ("done", "running")
@@ -201,10 +211,38 @@ def start_entries(
     return EXIT_FAILED if code == EXIT_OK and failed else code
 
 
+def _try(path: Path, entry: Entry | str | Refused, say: Say, *, alone: bool) -> int | Answer:
+    """Begin to start one; a refusal of one of several is an operation that failed."""
+    if isinstance(entry, Refused):
+        return _refusal(entry)
+    try:
+        return _begin(path, entry, say)
+    except MadangError as error:
+        if alone or isinstance(error, NotRunning):
+            raise
+        name = entry if isinstance(entry, str) else str(entry["name"])
+        return _refusal(Refused(name, error.message))
+
+
+def _refusal(refused: Refused) -> Answer:
+    """Return what an operation looks like that could not even begin."""
+    ended: Answer = {"id": None, "kind": "start", "state": "failed", "steps": []}
+    return {**ended, "name": refused.name, "reason": refused.reason}
+
+
+def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:
+    """Return how an operation ended, or, without waiting, how it is."""
+    if not wait:
+        return ask(path, "operation", id=number)
+    found = follow(path, number, say)
+    return _stays(path, found) if found["state"] == "done" else found
+
+
 def _begin(path: Path, entry: Entry | str, say: Say) -> int:
     """Begin to start one; what is there under that name but does not run is replaced."""
     if isinstance(entry, str):
         return begin(path, "start", name=entry)
+    check_application(decode_application(entry))  # before the old one has gone for it
     name = entry["name"]
     rows = [row for row in ask(path, "ls")["rows"] if row["app"] == name]
     if rows and not any(row["state"] in UP for row in rows):
@@ -225,7 +263,8 @@ def _stays(path: Path, found: Answer) -> Answer:
         gone = [row for row in rows if row["state"] not in ("ready", "stalled", "stopped")]
         if gone:
             said = ask(path, "tail", name=gone[0]["name"], lines=LINES_SHOWN)["lines"]
-            text = f"{gone[0]['name']} is {gone[0]['state']}: {gone[0]['last_exit'] or 'it ended'}"
+            end = str(gone[0]["last_exit"] or "it ended")
+            text = f"{gone[0]['name']} is {gone[0]['state']}: {end}{FOREGROUND.get(end, '')}"
             return {**found, "state": "failed", "reason": "\n".join([text, *said])}
         time.sleep(POLL_S)
     return found
@@ -273,18 +312,11 @@ def _start_all(config: Path | None, given: Mapping[str, Any], *, demo: bool) -> 
         text = "expected what to start, or a madang.toml here; `madang start --help` has examples"
         raise typer.BadParameter(text, param_hint="TARGET")
     plan = up.plan(config, _flags(given), demo=demo)
-    # Paths in the settings are meant from here, wherever the supervisor may be.
-    here = os.getcwd()
-    entries: list[Entry | str] = [
-        encode_application(replace(a, directory=a.directory or here))
-        for a in plan.settings.applications
-    ]
+    entries: list[Entry | str | Refused] = [*map(_from_here, plan.settings.applications)]
     state_dir = plan.settings.state_dir
     if daemon.is_running(state_dir):
         path = runtime_dir(state_dir) / CONTROL
-        answer = ask(path, "ls")
-        there = {a["name"]: a["ready"] for a in answer["applications"]}
-        entries = [e for e in entries if isinstance(e, dict) and not there.get(str(e["name"]))]
+        entries = _not_there(path, plan.settings.applications, demo=demo)
         if not entries and not given["as_json"]:
             print_line("everything runs already: `madang reload all` brings new code")
             return EXIT_OK
@@ -294,6 +326,35 @@ def _start_all(config: Path | None, given: Mapping[str, Any], *, demo: bool) -> 
     if code == EXIT_OK and not given["as_json"] and plan.lines:
         print_line(render("\n".join(plan.lines), _ports(state_dir)))
     return code
+
+
+def _from_here(application: ApplicationSettings) -> Entry:
+    """Return the entry; paths in it are meant from here, wherever the supervisor may be."""
+    return encode_application(replace(application, directory=application.directory or os.getcwd()))
+
+
+def _not_there(
+    path: Path, applications: Sequence[ApplicationSettings], *, demo: bool
+) -> list[Entry | str | Refused]:
+    """Return what does not run yet, and a refusal for what runs with other settings.
+
+    A demo has settings that are made up anew each time, so they are not compared.
+    """
+    there = {a["name"]: a["ready"] for a in ask(path, "ls")["applications"]}
+    running = {entry["name"]: entry for entry in ask(path, "dump")["applications"]}
+    found: list[Entry | str | Refused] = []
+    for entry in map(_from_here, applications):
+        name = str(entry["name"])
+        if not there.get(name):
+            found.append(entry)
+        elif not demo and name in running:
+            first = ask(path, "describe", name=name)["settings"]["instances"]
+            names = ", ".join(changed(entry, running[name], first))
+            text = (
+                f"runs with other settings ({names}): `madang delete {name}`, then `madang start`"
+            )
+            found += [Refused(name, text)] if names else []
+    return found
 
 
 def _ports(state_dir: Path) -> dict[str, tuple[str, int]]:

@@ -77,10 +77,16 @@ def _require_file(name: str, folder: Path) -> None:
 
 
 def _require_program(name: str, folder: Path) -> None:
-    found = shutil.which(str(folder / name) if "/" in name else name)
-    if found is None:
+    if shutil.which(str(folder / name) if "/" in name else name) is not None:
+        return
+    if not (folder / name).is_file():
         hint = "an ASGI application is module:attribute, a Python program worker.py or -m module"
         raise SettingsError("start", name, f"there is no such program ({hint})")
+    path = name if "/" in name else f"./{name}"
+    if os.access(folder / name, os.X_OK):
+        raise SettingsError("start", name, f"there is no such program; did you mean {path}?")
+    remedy = f"`chmod +x {path}`, or name what runs it: `madang start -- /bin/sh {path}`"
+    raise SettingsError("start", name, f"{path} is not executable: {remedy}")
 
 
 def name_of(target: Target) -> str:

@@ -28,7 +28,7 @@ from typing import NoReturn
 import uvloop
 
 from madang.cluster import channel, linux
-from madang.cluster.launch import become_user
+from madang.cluster.launch import NotPermitted, become_user, take_nice
 from madang.cluster.notify import Sender, compose
 from madang.cluster.process import Identity, Process, Surroundings
 from madang.cluster.scoreboard import Scoreboard, Scores
@@ -105,6 +105,8 @@ def run(spec: ChildSpec, descriptors: list[int]) -> NoReturn:
         code = request.code if isinstance(request.code, int) else EXIT_FAILED
         if isinstance(request.code, str):
             sys.stderr.write(request.code + "\n")
+    except NotPermitted as error:
+        sys.stderr.write(f"madang: {error}\n")
     except BaseException:  # noqa: BLE001  the last line of the process: say it, exit with a code
         traceback.print_exc()
     finally:
@@ -114,8 +116,11 @@ def run(spec: ChildSpec, descriptors: list[int]) -> NoReturn:
 
 
 def _enter(spec: ChildSpec, output: int) -> None:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
     if spec.nice:
-        os.nice(spec.nice)
+        take_nice(spec.nice)
     os.environ.update(spec.environment)
     enter_directory(spec.directory)
     if spec.user:
@@ -123,9 +128,6 @@ def _enter(spec: ChildSpec, output: int) -> None:
     linux.die_with_parent(signal.SIGTERM)  # after the change of user, which would clear it
     if os.getppid() != spec.supervisor:
         raise SystemExit("the supervisor died before this child started")
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     faulthandler.enable(file=2, all_threads=True)

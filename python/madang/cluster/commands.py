@@ -240,7 +240,11 @@ class Commands:
 
     def _scale(self, question: Question) -> Answer:
         application, _ = self._applications.find(_name(question))
-        wanted = _scaled(application.wanted, str(question.get("instances", "")))
+        word = str(question.get("instances", ""))
+        if word.isdecimal() and int(word) == 0:
+            expected = f"expected 1 to {INSTANCES_MAX} instances, not 0"
+            raise OperationRefused(f"{expected}: use `madang stop {application.name}`")
+        wanted = _scaled(application.wanted, word)
         if application.settings.exclusive and wanted > 1:
             raise OperationRefused(f"{application.name} is exclusive: there can be only one")
         return self.scale(application, wanted, "")

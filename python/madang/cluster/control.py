@@ -66,6 +66,10 @@ def _ask(path: Path, command: Mapping[str, object], timeout_ms: int) -> socket.s
     try:
         client.connect(str(path))
         client.sendall(json.dumps(dict(command)).encode() + b"\n")
+    except PermissionError as error:
+        client.close()
+        remedy = "use a folder that is yours (--state), or be the user it belongs to"
+        raise ControlRefused(f"{path}: {error.strerror}; {remedy}", path=str(path)) from error
     except OSError as error:
         client.close()
         text = f"no Madang runs here: nothing answers on {path} ({error.strerror})"

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -32,8 +33,9 @@ def become_supervisor(settings: ClusterSettings, banner: str) -> NoReturn:
     """Replace this program by the supervisor of `settings`; never returns.
 
     `banner` is written to standard output when all is ready for the first time, each `{name}` of a
-    port in it replaced by `host:port`. The exit code is that of `run_supervisor`, or 1 with one
-    line on standard error. Raises SettingsError before anything is replaced.
+    port in it replaced by `host:port`; where something is not up, that is said instead. The exit
+    code is that of `run_supervisor`, or 1 with one line on standard error. Raises SettingsError
+    before anything is replaced.
     """
     check(settings)
     descriptor = os.memfd_create("madang-settings", 0)
@@ -54,14 +56,23 @@ def render(banner: str, addresses: Addresses) -> str:
     return banner
 
 
+def partly_up(names: Sequence[str], down: Mapping[str, str]) -> str:
+    """Return what is up of the applications `names` and what is not, with the reasons in `down`."""
+    good = ", ".join(name for name in names if name not in down)
+    lines = [f"{name} is not up: {why}; see `madang logs {name}`" for name, why in down.items()]
+    return "\n".join([f"{good or 'nothing'} is up", *lines])
+
+
 def main() -> int:
     """Run what the memfd with the given number describes: settings, or a whole supervisor."""
     if sys.argv[1] in (RESUME, CHECK):
         return _succeed(received(int(sys.argv[2])), only_check=sys.argv[1] == CHECK)
     table = received(int(sys.argv[1]))
 
-    def on_ready(addresses: Addresses) -> None:
-        sys.stdout.write(render(table["banner"], addresses) + "\n")
+    def on_ready(addresses: Addresses, down: Mapping[str, str]) -> None:
+        names = [entry["name"] for entry in table["settings"]["applications"]]
+        text = partly_up(names, down) if down else render(table["banner"], addresses)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     try:
@@ -84,7 +95,7 @@ def _succeed(share: Share, *, only_check: bool) -> int:
         if only_check:
             examine(settings, share)
             os._exit(0)  # nothing that was opened here is ours to close or remove
-        return run_supervisor(settings, lambda _: None, share)
+        return run_supervisor(settings, lambda *_: None, share)
     except MadangError as error:
         sys.stderr.write(f"madang: {error.message}\n")
         return EXIT_FAILED

@@ -21,17 +21,34 @@ EXIT_NOT_FOUND = 127
 EXIT_CANNOT_RUN = 126
 
 
+class NotPermitted(Exception):
+    """A setting that the user of the supervisor may not have."""
+
+
+def take_nice(nice: int) -> None:
+    """Add `nice` to our own. Raises NotPermitted."""
+    try:
+        os.nice(nice)
+    except PermissionError as error:
+        remedy = "take 0 or more, or run the supervisor as root"
+        raise NotPermitted(f"the setting nice {nice} is not permitted: {remedy}") from error
+
+
 def become_user(name: str) -> None:
-    """Drop to `name` with all of its groups; its home becomes HOME."""
+    """Drop to `name` with all of its groups; its home becomes HOME. Raises NotPermitted."""
     import pwd
     import warnings  # noqa: F401 - execvp wants it, and this user may not read our interpreter
 
     entry = pwd.getpwnam(name)
     if entry.pw_uid == os.geteuid():
         return
-    os.initgroups(name, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+    try:
+        os.initgroups(name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except PermissionError as error:
+        remedy = "leave it out, or run the supervisor as root"
+        raise NotPermitted(f"the setting user {name} is not permitted: {remedy}") from error
     os.environ.update(HOME=entry.pw_dir, USER=name, LOGNAME=name)
 
 
@@ -48,7 +65,7 @@ def main() -> None:
     restore_open_files(int(os.environ.pop(OPEN_FILES_VARIABLE)))
     try:
         if told["nice"]:
-            os.nice(told["nice"])
+            take_nice(told["nice"])
         if told["user"]:
             become_user(told["user"])
         if told["directory"]:
@@ -61,6 +78,8 @@ def main() -> None:
         for name in told["pid_variables"]:
             os.environ[name] = str(os.getpid())
         os.execvp(argv[0], argv)
+    except NotPermitted as error:
+        sys.stderr.write(f"madang: {error}\n")
     except KeyError:
         sys.stderr.write(f"madang: there is no user {told['user']!r}\n")
     except OSError as error:

@@ -45,16 +45,17 @@ STATUS_APPLICATIONS_MAX = 10
 OWN_LAG_NS = 500 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
+OnReady = Callable[[Addresses, Mapping[str, str]], None]
+"""Told where everything listens, and of each application that is not all up, why."""
 
 
-def run_supervisor(
-    settings: ClusterSettings, on_ready: Callable[[Addresses], None], share: Share | None = None
-) -> int:
+def run_supervisor(settings: ClusterSettings, on_ready: OnReady, share: Share | None = None) -> int:
     """Run the cluster in the foreground until it is stopped and return the exit code.
 
     That is 0 after a stop, 3 when an application could not be started. `on_ready(addresses by port
-    name)` is called once, when every instance is ready for the first time. Raises SettingsError,
-    UnsupportedSystem, FolderTaken, PortTaken before anything has started. Needs the main thread.
+    name, what is not up)` is called once, when every instance is ready for the first time, or has
+    settled where a failure does not stop all. Raises SettingsError, UnsupportedSystem, FolderTaken,
+    PortTaken before anything has started. Needs the main thread.
     With `share` it goes on as the supervisor that left it, in whose process it runs.
     """
     linux.require_linux()
@@ -129,7 +130,7 @@ class Supervisor:
         self._stop_requests = 0
         self._wake_read, self._wake_write = socket.socketpair()
 
-    def run(self, on_ready: Callable[[Addresses], None], ended: list[int]) -> int:
+    def run(self, on_ready: OnReady, ended: list[int]) -> int:
         """Start everything or go on with it, serve until stopped, end everything."""
         self._on_ready = on_ready
         previous = self._catch_signals()
@@ -263,7 +264,8 @@ class Supervisor:
             self._journal.write("all instances are ready")
             self._manager.ready(self._status())
             self._on_ready(
-                {n: a for application in found for n, a in application.addresses().items()}
+                {n: a for application in found for n, a in application.addresses().items()},
+                {a.name: why for a in found if (why := _not_up(a))},
             )
         elif self._settings.stop_on_boot_failure and not self._stop_requests:
             first = {application.name for application in self._settings.applications}
@@ -389,6 +391,13 @@ class Supervisor:
         shutdown.end_children(self._logger.pid)
         self._logger.finish()
         shutdown.wait_for(self._logger.pid)
+
+
+def _not_up(application: Application) -> str:
+    """Return which instances are not ready, and how they ended; "" where all are."""
+    down = [child for child in application.children() if child.state is not State.READY]
+    ends = [f" ({c.instance.last_exit})" if c.instance.last_exit else "" for c in down]
+    return ", ".join(f"{c.name} is {c.state}{end}" for c, end in zip(down, ends, strict=True))
 
 
 def _ended(application: Application) -> bool:

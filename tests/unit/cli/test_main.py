@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -50,3 +52,91 @@ def test_a_plain_ls_imports_nothing_heavy(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "3 []\n"
+
+
+def madang(
+    *words: str, cwd: Path, stdout: int | TextIO = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "madang.cli.main", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("words", [("version",), ("ls", "--help"), ("start", "--help")])
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = madang(*words, cwd=tmp_path, stdout=full)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "cannot write the output: No space left on device" in done.stderr
+
+
+def test_who_has_seen_enough_is_told_nothing(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        done = madang("version", cwd=tmp_path, stdout=pipe)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("words", [("ls",), ("start", "x.py"), ("logs",)])
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os, sys; os.rmdir({str(gone)!r}); from madang.cli.main import main; main()"
+    for more in ((), ("--json",)):
+        gone.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, *more],
+            cwd=gone,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        said = json.loads(done.stdout)["error"] if more else done.stderr
+        assert (done.returncode, "is gone: change to one that is there" in said) == (1, True), done
+        assert (done.stdout + done.stderr).count("\n") == 1
+
+
+def test_a_state_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ("start", "--state", "file/inside", "true")
+    done = madang(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr == (
+        f"madang: {tmp_path}/file/inside: Not a directory;"
+        " a folder is needed there: give another one (--state)\n"
+    )
+    done = madang(*words, "--json", cwd=tmp_path)
+    assert "Not a directory" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that others cannot read")
+@pytest.mark.parametrize("words", [("ls",), ("start", "true")])
+def test_a_folder_of_somebody_else_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    code = (
+        "import json, os, sys; from madang.cli import listing, program, main\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); main.main()"
+    )
+    state = tmp_path / "state"
+    (state / "run").mkdir(mode=0o700, parents=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--state", str(state)],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+    assert "Permission denied; use a folder that is yours (--state)" in done.stderr

@@ -42,6 +42,23 @@ def test_the_look_of_a_word_says_what_it_is(
     assert find_target(word, module, program, tmp_path) == expected
 
 
+def test_a_program_here_is_named_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "job.sh"
+    file.touch(0o755)
+    mean = r"did you mean \./job\.sh\?"
+    with pytest.raises(SettingsError, match=mean):
+        find_target("job.sh", None, [], tmp_path)
+    with pytest.raises(SettingsError, match=mean):
+        find_target(None, None, ["job.sh"], tmp_path)
+    assert find_target("./job.sh", None, [], tmp_path) == Target("command", "./job.sh")
+    file.chmod(0o644)
+    for word in ("job.sh", "./job.sh"):
+        with pytest.raises(SettingsError, match=r"\./job\.sh is not executable: `chmod \+x"):
+            find_target(word, None, [], tmp_path)
+    with pytest.raises(SettingsError, match="there is no such program"):
+        find_target("nowhere.sh", None, [], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("target", "name"),
     [
