@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,9 @@ class Service:
         path = shell.folder / "notify"
         self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.ear.bind(str(path))
-        self.ear.settimeout(LIMIT_S)
+        self._heard: list[str] = []
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
         self._shell, self._path = shell, path
         self.process = self.start()
 
@@ -162,15 +165,21 @@ class Service:
         assert self.process.stdout is not None
         return self.process.stdout.readline().decode()
 
+    def _listen(self) -> None:
+        """Take everything at once, as systemd does: the kernel keeps no more than ten messages."""
+        while message := self.ear.recv(4_096).decode():
+            self._heard.append(message)
+
     def wait_for(self, word: str) -> None:
         """Wait until the service has said `word`."""
-        while word not in self.ear.recv(4_096).decode():
-            pass
+        until(lambda: any(word in message for message in self._heard))
 
     def close(self) -> None:
         """End it all."""
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self.ear.shutdown(socket.SHUT_RDWR)
+        self._listening.join()
         for part in (*self.sockets, self.ear):
             part.close()
 
