@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -120,14 +122,21 @@ def test_a_state_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     assert "Not a directory" in json.loads(done.stdout)["error"]
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Return a folder whose path leaves room for the names of sockets."""
+    with tempfile.TemporaryDirectory(prefix="md-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that others cannot read")
 @pytest.mark.parametrize("words", [("ls",), ("start", "true")])
-def test_a_folder_of_somebody_else_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_folder_of_somebody_else_is_one_line(short_folder: Path, words: tuple[str, ...]) -> None:
     code = (
         "import json, os, sys; from madang.cli import listing, program, main\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main.main()"
     )
-    state = tmp_path / "state"
+    state = short_folder / "state"
     (state / "run").mkdir(mode=0o700, parents=True)
     done = subprocess.run(
         [sys.executable, "-c", code, *words, "--state", str(state)],
