@@ -56,6 +56,13 @@ class Listener:
         heard = [m for m in self.heard if m.get("channel") == channel]
         return [m["offset"] for m in heard if m["type"] == "message"]
 
+    def offsets_by_epoch(self, channel: str) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for message in self.heard:
+            if message.get("channel") == channel and message["type"] == "message":
+                found.setdefault(message["epoch"], []).append(message["offset"])
+        return found
+
     def check(self) -> None:
         """Every message once, in order, and the connection is open."""
         assert not self.task.done(), self.socket.close_code
@@ -135,17 +142,19 @@ def test_a_kill_in_the_middle_leaves_nobody_with_a_hole(tmp_path: Path, victim: 
         async with asyncio.timeout(LIMIT_S):
             while step()[0] == "running":
                 await asyncio.sleep(0.01)
-        offset = max(max(listener.offsets("numbers")) for listener in listeners)
+        before = {one: len(one.offsets("numbers")) for one in listeners}
         async with asyncio.timeout(LIMIT_S):
             while any(
-                not one.task.done() and one.offsets("numbers")[-1] <= offset for one in listeners
+                not one.task.done() and len(one.offsets("numbers")) <= count
+                for one, count in before.items()
             ):
                 await asyncio.sleep(0.01)
         for listener in listeners:
             if listener.task.done():
                 listener.task.exception()  # a kill cuts without a close frame
-            offsets = listener.offsets("numbers")
-            assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
+            # Where the one who numbers was killed, what follows is of another epoch, and says so.
+            for offsets in listener.offsets_by_epoch("numbers").values():
+                assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
             await listener.socket.close()
         fresh = await connect(f"ws://127.0.0.1:{port}/ws", ping_interval=None)
         assert json.loads(await fresh.recv())["type"] == "welcome"

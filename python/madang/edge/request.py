@@ -105,15 +105,16 @@ class Request:
         except ValueError:
             raise ApiError(400, "the query string cannot be read") from None
 
-    def query_as(self, kind: type[Body]) -> Body:
+    def query_as(self, kind: type[Body], *, keep_empty: bool = False) -> Body:
         """Return the query parameters as a msgspec struct; 422 names what does not fit.
 
-        An empty value is as good as none, and the values of a repeated name are a list with commas:
-        clients write what they were not told, and lists, in these ways.
+        The values of a repeated name are a list with commas, and an empty value is as good as none:
+        clients write lists, and what they were not told, in these ways. With `keep_empty` it stays,
+        for questions where leaving something out is a wish of its own.
         """
         texts: dict[str, str] = {}
         for name, value in self._query_pairs():
-            if value:
+            if value or keep_empty:
                 texts[name] = f"{texts[name]},{value}" if name in texts else value
         try:
             query = msgspec.convert(texts, kind, strict=False)

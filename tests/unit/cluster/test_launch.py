@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from madang.cluster import launch
+from tests.support.nobody import NOBODY, nobody_can_run_python
 
-NOBODY = 65534
 ROOT = Path(__file__).resolve().parents[3]
 CODE = f"""
 import os, sys
@@ -24,6 +24,9 @@ launch.main()
 """
 
 
+@pytest.mark.skipif(
+    os.getuid() == 0 and not nobody_can_run_python(), reason="others may not read our interpreter"
+)
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -44,7 +44,7 @@ class ClosingMethods:
 
     async def close(self, request: Request) -> Response:
         """DELETE /v2/positions/{symbol_or_asset_id}: the market order that closes it."""
-        query = request.query_as(schemas.CloseQuery)
+        query = request.query_as(schemas.CloseQuery, keep_empty=True)  # without a size: all of it
         instrument = self._replica.directory.instrument(request.parameters["symbol_or_asset_id"])
         account = caller(request)
         for position in await self._positions(account):

@@ -71,7 +71,7 @@ class TradingOrders:
         try:
             data = _DATA.decode(raw)
         except msgspec.ValidationError as error:
-            self._say_error(_name(raw), ApiError(422, str(error)))
+            self._say_error(_name(raw), invalid(str(error)))
             return
         try:
             account = self._check(principal, data)
