@@ -199,7 +199,10 @@ def test_times_that_the_client_parses_its_own_way(venue: Venue) -> None:
     assert clock.keys() == {"timestamp", "is_open", "next_open", "next_close"}
     assert all(re.search(r"[+-]\d\d:\d\d$", clock[name]) for name in clock.keys() - {"is_open"})
     day = venue.call("ann", "GET", "/v2/calendar?start=2026-11-20&end=2026-11-20").rows()[0]
-    assert day.items() >= {"date": "2026-11-20", "open": "00:00", "close": "23:59"}.items()
+    assert day == {
+        "date": "2026-11-20", "open": "00:00", "close": "23:59", "session_open": "0000",
+        "session_close": "2359", "settlement_date": "2026-11-20",
+    }  # fmt: skip
     history = venue.call("ann", "GET", "/v2/account/portfolio/history?period=1D").json()
     assert all(whole(value) for value in history["timestamp"])
     assert all(number(value) for name in ("equity", "profit_loss") for value in history[name])

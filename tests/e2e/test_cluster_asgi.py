@@ -12,7 +12,6 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.e2e.cluster_harness import ROOT, cluster, http, until
-from tests.e2e.test_cluster_reload import write_version
 
 APP = """
 VERSION = {version!r}
@@ -25,6 +24,18 @@ async def app(scope, receive, send):
 """
 
 CLIENTS_MAX = 600
+
+
+def deployed(folder: Path, **more: object) -> tuple[Path, dict[str, object]]:
+    """Write version one; return the file of the code, and the entry that runs it."""
+    code = folder / "code"
+    code.mkdir()
+    file = code / "web.py"
+    file.write_text(APP.format(version="one"))
+    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
+    entry |= {"directory": str(code), "instances": 2, "ports": http(), **more}
+    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    return file, entry
 
 
 class Clients:
@@ -68,27 +79,17 @@ class Clients:
 
 
 def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-
-    def deploy(version: str) -> None:
-        write_version(code, "")
-        (code / "web.py").write_text(APP.format(version=version))
-
-    deploy("one")
-    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
-    entry |= {"directory": str(code), "instances": 2, "ports": http(), "watch_ms": 1_000}
-    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    file, entry = deployed(tmp_path, watch_ms=1_000)
     with cluster(tmp_path, [entry]) as running, Clients(running.wait_ready()["http"]) as clients:
         until(lambda: clients.seen)
-        deploy("two")
+        file.write_text(APP.format(version="two"))
         done = running.operate("reload", name="web")
         assert (done["state"], done["reason"]) == ("done", "")
         count = len(clients.seen)
         until(lambda: len(clients.seen) > count + 50)
         assert set(clients.seen[count + 10 :]) == {"two"}
         assert clients.failures == []
-        deploy("wrong")
+        file.write_text(APP.format(version="wrong"))
         done = running.operate("reload", name="web")
         assert done["state"] == "rolled_back"
         assert "answers were errors" in done["reason"]
@@ -96,7 +97,7 @@ def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path
         count = len(clients.seen)
         until(lambda: len(clients.seen) > count + 50)
         assert clients.seen[-1] == "two"
-        (code / "web.py").write_text("import no_such_module")
+        file.write_text("import no_such_module")
         done = running.operate("reload", name="web")
         assert done["state"] == "failed"
         assert "no_such_module" in done["reason"]
@@ -106,18 +107,13 @@ def test_new_connections_and_requests_survive_a_deploy_and_a_broken_one(tmp_path
 def test_a_deploy_that_only_kept_connections_show_to_be_broken_is_taken_back(
     tmp_path: Path,
 ) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "web.py").write_text(APP.format(version="one"))
-    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
-    entry |= {"directory": str(code), "instances": 2, "ports": http(), "watch_ms": 500}
-    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    file, entry = deployed(tmp_path, watch_ms=500)
     with (
         cluster(tmp_path, [entry]) as running,
         Clients(running.wait_ready()["http"], keep=True) as clients,
     ):
         until(lambda: clients.seen)
-        (code / "web.py").write_text(APP.format(version="wrong"))
+        file.write_text(APP.format(version="wrong"))
         done = running.operate("reload", name="web")
         assert (done["state"], "answers were errors" in done["reason"]) == ("rolled_back", True)
         assert running.row("web-0")["generation"] == running.row("web-1")["generation"] == 1
@@ -125,18 +121,13 @@ def test_a_deploy_that_only_kept_connections_show_to_be_broken_is_taken_back(
         until(lambda: len(clients.seen) > served + 20)
         # They were answered by the broken code for a moment, and never cut off.
         assert set(clients.failures) == {"wrong"}
-        (code / "web.py").write_text(APP.format(version="two"))
+        file.write_text(APP.format(version="two"))
         assert running.operate("reload", name="web")["state"] == "done"
         until(lambda: clients.seen[-1] == "two")
 
 
 def test_a_port_is_closed_while_nobody_is_left_to_answer_on_it(tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "web.py").write_text(APP.format(version="one"))
-    entry: dict[str, object] = {"name": "web", "kind": "asgi", "target": "web.py:app"}
-    entry |= {"directory": str(code), "instances": 1, "ports": http(), "max_restarts": 1}
-    entry["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}
+    file, entry = deployed(tmp_path, instances=1, max_restarts=1)
     other: dict[str, object] = {"name": "tool", "kind": "command", "target": "sleep"}
     with cluster(tmp_path, [entry, {**other, "arguments": ["600"]}]) as running:
         address = running.wait_ready()["http"]
@@ -149,13 +140,13 @@ def test_a_port_is_closed_while_nobody_is_left_to_answer_on_it(tmp_path: Path) -
             return False
 
         for command in ("reload", "restart"):
-            (code / "web.py").write_text("import no_such_module")
+            file.write_text("import no_such_module")
             assert running.operate("restart", name="web")["state"] == "failed"
             until(is_refused)
             assert running.row("web-0")["state"] == "errored"
             assert running.operate("reload", name="web")["state"] == "failed"
             assert is_refused()
-            (code / "web.py").write_text(APP.format(version="one"))
+            file.write_text(APP.format(version="one"))
             assert running.operate(command, name="web")["state"] == "done"
             with Clients(address) as clients:
                 until(partial(has_seen, clients, 10))

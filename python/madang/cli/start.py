@@ -46,7 +46,7 @@ STAY_S = 1.0
 """How long a program that cannot say that it is ready must live before it counts as started."""
 POLL_S = 0.05
 LINES_SHOWN = 12
-FOREGROUND = {"exit 0": "; a service must stay in the foreground, not end or fork away"}
+END_HINTS = {"exit 0": "; a service must stay in the foreground, not end or fork away"}
 UP = frozenset({"ready", "stalled"})
 
 
@@ -264,7 +264,7 @@ def _stays(path: Path, found: Answer) -> Answer:
         if gone:
             said = ask(path, "tail", name=gone[0]["name"], lines=LINES_SHOWN)["lines"]
             end = str(gone[0]["last_exit"] or "it ended")
-            text = f"{gone[0]['name']} is {gone[0]['state']}: {end}{FOREGROUND.get(end, '')}"
+            text = f"{gone[0]['name']} is {gone[0]['state']}: {end}{END_HINTS.get(end, '')}"
             return {**found, "state": "failed", "reason": "\n".join([text, *said])}
         time.sleep(POLL_S)
     return found

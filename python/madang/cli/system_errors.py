@@ -11,8 +11,9 @@ import os
 import sys
 from contextlib import suppress
 
+from madang.cluster.control import NOT_OURS
+
 EXIT_FAILED = 1
-NOT_OURS = "use a folder that is yours (--state), or be the user it belongs to"
 REMEDIES = {
     errno.EACCES: NOT_OURS,
     errno.EPERM: NOT_OURS,

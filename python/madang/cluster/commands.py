@@ -240,11 +240,7 @@ class Commands:
 
     def _scale(self, question: Question) -> Answer:
         application, _ = self._applications.find(_name(question))
-        word = str(question.get("instances", ""))
-        if word.isdecimal() and int(word) == 0:
-            expected = f"expected 1 to {INSTANCES_MAX} instances, not 0"
-            raise OperationRefused(f"{expected}: use `madang stop {application.name}`")
-        wanted = _scaled(application.wanted, word)
+        wanted = _scaled(application, str(question.get("instances", "")))
         if application.settings.exclusive and wanted > 1:
             raise OperationRefused(f"{application.name} is exclusive: there can be only one")
         return self.scale(application, wanted, "")
@@ -314,10 +310,13 @@ def _name(question: Question) -> str:
     return name
 
 
-def _scaled(current: int, word: str) -> int:
-    """Return what "4", "+2", "-1" or "max" make of the current number."""
-    relative = word[:1] in ("+", "-") and word[1:].isdecimal()
-    wanted = current + int(word) if relative else parse_instances(word)[0]
+def _scaled(application: Application, word: str) -> int:
+    """Return what "4", "+2", "-1" or "max" make of the wanted number; "0" is not all cores here."""
+    if word[:1] in ("+", "-") and word[1:].isdecimal():
+        wanted = application.wanted + int(word)
+    else:
+        wanted = parse_instances(word)[0] if word.strip("0") or not word else 0
     if not 1 <= wanted <= INSTANCES_MAX:
-        raise OperationRefused(f"expected 1 to {INSTANCES_MAX} instances, not {wanted}")
+        remedy = f": use `madang stop {application.name}`" if wanted == 0 else ""
+        raise OperationRefused(f"expected 1 to {INSTANCES_MAX} instances, not {wanted}{remedy}")
     return wanted

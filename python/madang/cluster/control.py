@@ -18,6 +18,7 @@ from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.loop import READ, WRITE, Loop
 
 SOCKET_NAME = "control.sock"
+NOT_OURS = "use a folder that is yours (--state), or be the user it belongs to"
 CONNECTIONS_MAX = 32
 QUESTION_BYTES_MAX = 64 * 1024
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -68,8 +69,8 @@ def _ask(path: Path, command: Mapping[str, object], timeout_ms: int) -> socket.s
         client.sendall(json.dumps(dict(command)).encode() + b"\n")
     except PermissionError as error:
         client.close()
-        remedy = "use a folder that is yours (--state), or be the user it belongs to"
-        raise ControlRefused(f"{path}: {error.strerror}; {remedy}", path=str(path)) from error
+        text = f"{path}: {error.strerror}; {NOT_OURS}"
+        raise ControlRefused(text, path=str(path)) from error
     except OSError as error:
         client.close()
         text = f"no Madang runs here: nothing answers on {path} ({error.strerror})"

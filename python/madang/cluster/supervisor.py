@@ -60,7 +60,8 @@ def run_supervisor(settings: ClusterSettings, on_ready: OnReady, share: Share | 
     """
     linux.require_linux()
     check(settings)
-    # Programs that are not ours get back what the shell gave; it must outlive an upgrade.
+    # Every role inherits it; programs that are not ours get back what the shell gave, which must
+    # outlive an upgrade.
     os.environ.setdefault(OPEN_FILES_VARIABLE, str(linux.raise_open_files()))
     left = share or {"locks": [None, None]}
     outer, inner = (opened(written) for written in left["locks"])
@@ -243,7 +244,8 @@ class Supervisor:
 
     def _close_if_lost(self, application: Application) -> None:
         """Refuse connections where nobody is tried any more, so that clients go elsewhere."""
-        if application.is_lost and not self._operations.busy(application.name):
+        busy = self._stop_requests or self._operations.busy(application.name)
+        if application.is_lost and not busy:
             application.close_ports()
             self._journal.write("stopped listening: nobody is left", name=application.name)
 

@@ -55,7 +55,11 @@ class Listeners:
         number = sock.fileno()
         task = asyncio.get_running_loop().create_task(self.listen(sock))
         self._opening[number] = task
-        task.add_done_callback(lambda _: self._opening.pop(number, None))
+        task.add_done_callback(lambda done: self._opened(number, done))
+
+    def _opened(self, number: int, task: asyncio.Task[None]) -> None:
+        if self._opening.get(number) is task:  # else it was taken away, and perhaps given again
+            del self._opening[number]
 
     def remove(self, sock: socket.socket) -> None:
         """Stop accepting on a socket."""

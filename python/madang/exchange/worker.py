@@ -18,7 +18,6 @@ import msgspec
 
 import madang
 from madang.bus import Bus, BusError, BusSettings, open_unix_bus
-from madang.cluster import linux
 from madang.cluster.node import NodeWatch
 from madang.cluster.process import Process
 from madang.core.clock import Clock, SystemClock
@@ -304,7 +303,6 @@ class Worker:
 async def main(process: Process) -> None:
     """Run a worker until the cluster stops it."""
     settings = decode_section(WorkerSettings, process.options, "options", "worker")
-    linux.raise_open_files()
     bus = await open_unix_bus(BusSettings(process.bus_name, process.runtime_dir / "bus"))
     worker = Worker(bus, process, settings, SystemClock())
     process.status("waiting for the venue")

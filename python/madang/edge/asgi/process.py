@@ -10,7 +10,6 @@ import asyncio
 import gc
 from contextlib import AsyncExitStack
 
-from madang.cluster import linux
 from madang.cluster.process import Process
 from madang.core import log
 from madang.core.errors import MadangError
@@ -30,7 +29,6 @@ REASON_CHARACTERS_MAX = 400
 
 async def main(process: Process) -> None:
     """Serve until the process is asked to stop."""
-    linux.raise_open_files()
     async with AsyncExitStack() as stack:
         try:
             settings = decode_section(AsgiSettings, _options(process), process.name, "options")

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from madang.edge import ApiError
+from madang.edge.errors import MALFORMED
 from madang.exchange.api.decimals import cash_text, price_text, quantity_text
 from madang.exchange.reasons import TEXTS
 from madang.wire.codes import Reason
 from madang.wire.events import Result
 
-INVALID: Final = 40010001
 UNPROCESSABLE: Final = 42210000
 FORBIDDEN: Final = 40310000
 NOT_FOUND: Final = 40410000
@@ -45,7 +45,7 @@ def echo(text: str) -> str:
 
 def invalid(message: str) -> ApiError:
     """Return the refusal of a request that is wrong in itself."""
-    return ApiError(422, message, INVALID)
+    return ApiError(422, message, MALFORMED)
 
 
 def unprocessable(message: str) -> ApiError:
@@ -129,10 +129,10 @@ _PLAIN: Final[dict[int, tuple[int, int, str]]] = {
     Reason.ACCOUNT_DISABLED: (403, FORBIDDEN, TEXTS[Reason.ACCOUNT_DISABLED]),
     Reason.UNKNOWN_ACCOUNT: (403, FORBIDDEN, TEXTS[Reason.UNKNOWN_ACCOUNT]),
     Reason.UNKNOWN_ORDER: (404, NOT_FOUND, "order not found"),
-    Reason.DUPLICATE_CLIENT_ORDER_ID: (422, INVALID, "client_order_id must be unique"),
-    Reason.BAD_QUANTITY: (422, INVALID, TEXTS[Reason.BAD_QUANTITY]),
-    Reason.BAD_PRICE: (422, INVALID, TEXTS[Reason.BAD_PRICE]),
-    Reason.BAD_FIELDS: (422, INVALID, TEXTS[Reason.BAD_FIELDS]),
+    Reason.DUPLICATE_CLIENT_ORDER_ID: (422, MALFORMED, "client_order_id must be unique"),
+    Reason.BAD_QUANTITY: (422, MALFORMED, TEXTS[Reason.BAD_QUANTITY]),
+    Reason.BAD_PRICE: (422, MALFORMED, TEXTS[Reason.BAD_PRICE]),
+    Reason.BAD_FIELDS: (422, MALFORMED, TEXTS[Reason.BAD_FIELDS]),
     Reason.BAD_NOTIONAL: (422, UNPROCESSABLE, "notional is too small for one lot"),
     Reason.SESSION_CLOSED: (422, UNPROCESSABLE, "ioc and fok orders need an open market"),
     Reason.TOO_MANY_KEYS: (503, UNAVAILABLE, TEXTS[Reason.TOO_MANY_KEYS]),
