@@ -263,11 +263,14 @@ class Supervisor:
         settled = (State.READY,) if self._settings.stop_on_boot_failure else SETTLED
         if all(c.state in settled for a in found for c in a.children()):
             self._booted = True
-            self._journal.write("all instances are ready")
+            down = {a.name: why for a in found if (why := _not_up(a))}
+            if down:
+                self._journal.write("not all instances are ready", down=down)
+            else:
+                self._journal.write("all instances are ready")
             self._manager.ready(self._status())
             self._on_ready(
-                {n: a for application in found for n, a in application.addresses().items()},
-                {a.name: why for a in found if (why := _not_up(a))},
+                {n: a for application in found for n, a in application.addresses().items()}, down
             )
         elif self._settings.stop_on_boot_failure and not self._stop_requests:
             first = {application.name for application in self._settings.applications}
