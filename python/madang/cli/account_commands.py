@@ -65,7 +65,7 @@ def create(
             await operator.transfer(account, amount)
         return account, *await operator.add_key(account)
 
-    account, key_id, secret = session.with_bus(state, work)
+    account, key_id, secret = session.change(state, work)
     typer.echo(f"account {name} is number {account}\nAPI key {key_id}\nsecret  {secret}")
 
 
@@ -130,7 +130,7 @@ def keys(
             if credential.account == account and credential.kind == CredentialKind.API_KEY
         ]
 
-    for line in session.with_bus(state, work):
+    for line in session.change(state, work):
         typer.echo(line)
 
 
@@ -153,7 +153,7 @@ def password(name: Name, state: StateOption = None) -> None:
         account = find(await read_directory(bus), name).number
         await session.operator(bus).set_credential(account, CredentialKind.PASSWORD, name, hashed)
 
-    session.with_bus(state, work)
+    session.change(state, work)
     typer.echo(f"the password of {name} is set")
 
 
@@ -246,7 +246,7 @@ def _set_state(name: str, wanted: AccountState, state: str | None) -> None:
         account = find(await read_directory(bus), name).number
         await session.operator(bus).set_account_state(account, wanted)
 
-    session.with_bus(state, work)
+    session.change(state, work)
     typer.echo(f"{name} is {wanted.name.lower()}")
 
 

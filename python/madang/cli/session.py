@@ -12,8 +12,10 @@ from madang.bus import Bus, BusSettings, open_unix_bus
 from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, load, runtime_dir
 from madang.core.errors import MadangError
+from madang.exchange import directory
 from madang.exchange.gateway import OrderGateway
 from madang.exchange.operator import Operator
+from madang.exchange.settling import settle_everywhere
 from madang.exchange.venue.recovery import LOG_FOLDER
 
 Answer = TypeVar("Answer")
@@ -61,6 +63,17 @@ async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -
 def with_bus(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
     """Run `work` on the bus of the running venue."""
     return asyncio.run(_with_bus(state_folder(state), work))
+
+
+def change(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
+    """Run `work`, which changes the directory, and return when every worker knows of it."""
+
+    async def changed(bus: Bus) -> Answer:
+        answer = await work(bus)
+        await settle_everywhere(bus, directory.COPY)
+        return answer
+
+    return with_bus(state, changed)
 
 
 def operator(bus: Bus) -> Operator:

@@ -58,7 +58,7 @@ def instrument(
     async def work(bus: Bus) -> int:
         return await session.operator(bus).set_instrument(terms)
 
-    typer.echo(f"{symbol} is instrument {session.with_bus(state, work)}")
+    typer.echo(f"{symbol} is instrument {session.change(state, work)}")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def _set_session(symbol: str | None, wanted: Session, state: str | None) -> None
             number = known.number
         await session.operator(bus).set_session(number, wanted)
 
-    session.with_bus(state, work)
+    session.change(state, work)
     typer.echo(f"{symbol or 'the market'} is {wanted.name.lower()}")
 
 

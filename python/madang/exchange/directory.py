@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from madang.bus import Bus, BusError, Gap, Message
 from madang.core import ids, log
+from madang.exchange.settling import Settling
 from madang.wire import records
 from madang.wire.codes import AccountState, CredentialKind
 from madang.wire.events import RECORD_HEADER_BYTES, EventKind, split_records
@@ -30,6 +31,11 @@ PAGE: Final = struct.Struct("<IIII")
 PAGE_RECORDS: Final = 1_000
 PAGE_TIMEOUT_MS: Final = 2_000
 RETRY_S: Final = 0.1
+BARRIER: Final = "venue.committed"
+"""Whoever has asked here has got what the venue had published before."""
+BARRIER_TIMEOUT_MS: Final = 1_000
+COPY: Final = "directory"
+"""Its name in `settling`."""
 CHANGES_HELD_MAX: Final = 10_000
 
 
@@ -165,8 +171,8 @@ class DirectoryReplica:
         self._listeners: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._again = False
-        self._turn: asyncio.Event | None = None
         self._loaded = asyncio.Event()
+        self._settling: Settling | None = None
         self._subscription = bus.subscribe(
             "venue.directory.changed", self._on_changed, self._on_gap
         )
@@ -179,21 +185,13 @@ class DirectoryReplica:
         """Return when the table was loaded once; waits for the venue as long as that takes."""
         self._reload()
         await self._loaded.wait()
-
-    async def wait_until(self, holds: Callable[[], bool], within_s: float) -> bool:
-        """Return once the table is so, False where it is not in time."""
-        try:
-            async with asyncio.timeout(within_s):
-                while not holds():
-                    self._turn = self._turn or asyncio.Event()
-                    await self._turn.wait()
-        except TimeoutError:
-            return False
-        return True
+        self._settling = Settling(self._bus, COPY, self._caught_up)
 
     async def close(self) -> None:
         """Stop following."""
         self._subscription.close()
+        if self._settling is not None:
+            await self._settling.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -211,6 +209,12 @@ class DirectoryReplica:
 
     def _on_gap(self, _gap: Gap) -> None:
         self._reload()
+
+    async def _caught_up(self) -> None:
+        """Return once the table is what the venue's was, an open reload included."""
+        await self._bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     def _reload(self) -> None:
         if self._task is not None and not self._task.done():
@@ -253,8 +257,5 @@ class DirectoryReplica:
             seen = Numbers(*map(max, last, seen))
 
     def _tell(self) -> None:
-        if self._turn is not None:
-            self._turn.set()
-            self._turn = None
         for listener in self._listeners:
             listener()

@@ -55,6 +55,7 @@ from madang.exchange.api.market import MarketDataMethods
 from madang.exchange.api.market_overview import Overview
 from madang.exchange.api.market_routes import market_routes
 from madang.exchange.api.market_screener import ScreenerMethods
+from madang.exchange.api.operating import Operating
 from madang.exchange.api.orders import OrderMethods
 from madang.exchange.api.portfolio import PortfolioMethods
 from madang.exchange.api.routes import Methods, exchange_routes
@@ -64,12 +65,12 @@ from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import SessionCookies, WebSession, WebSymbols
 from madang.exchange.api.web_bars import BarsMethods, web_bars_route
 from madang.exchange.api.web_routes import web_methods, web_routes
-from madang.exchange.directory import DirectoryReplica
+from madang.exchange.directory import BARRIER, BARRIER_TIMEOUT_MS, DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
 from madang.exchange.registration import AccountsSettings
-from madang.exchange.stream.account_events import BARRIER, BARRIER_TIMEOUT_MS, AccountEventsHub
+from madang.exchange.stream.account_events import AccountEventsHub
 from madang.exchange.stream.market_stream import PATHS as MARKET_PATHS
 from madang.exchange.stream.market_stream import MarketStream
 from madang.exchange.stream.market_topics import MarketTopics
@@ -158,9 +159,8 @@ class Worker:
         self._trading = TradingStream(authenticator, self._events, orders)
         methods = self._methods(orders, ledger, feed, store)
         session = WebSession(login, authenticator, cookies)
-        parts = SignUpParts(
-            Operator(self.gateway), store, self.replica, self._hashing, cookies, clock
-        )
+        operating = Operating(Operator(self.gateway), bus)
+        parts = SignUpParts(operating, store, self.replica, self._hashing, cookies, clock)
         routes = (
             *exchange_routes(methods, session),
             *self._market_routes(ledger, days, clock),
@@ -184,7 +184,7 @@ class Worker:
             CalendarMethods(hours),
             ActivityMethods(ledger, self.replica, hours),
             PortfolioMethods(ledger, hours, clock),
-            ConfigurationMethods(self.configurations, store),
+            ConfigurationMethods(self.configurations),
             WatchlistMethods(store, self.replica),
             WebSymbols(self.replica, feed),
         )

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from madang.bus import Bus, MemoryHub, Request, memory_bus_hub
 from madang.core.ids import new_request_id
 from madang.exchange import engine as engines
-from madang.exchange.directory import Directory, DirectoryReplica
+from madang.exchange.directory import BARRIER, COPY, Directory, DirectoryReplica
 from madang.exchange.engine.port import Engine
+from madang.exchange.settling import settle_everywhere
 from madang.exchange.venue.answers import split_events
 from madang.exchange.venue.directory import directory_page
 from madang.wire.batch import encode_batch
@@ -23,6 +24,7 @@ from madang.wire.commands import (
 )
 
 LIMIT_S = 5.0
+HELD_S = 0.05
 
 
 def apply(engine: Engine, command: bytes) -> bytes:
@@ -161,5 +163,34 @@ def test_after_the_venue_comes_back_everything_is_loaded_anew() -> None:
         await until(lambda: replica.directory.api_key("key-ann") is None)
         assert replica.loads == 2
         await replica.close()
+
+    run(work)
+
+
+def test_a_change_is_confirmed_once_every_replica_has_it() -> None:
+    """The venue holds its answer to one of two replicas back, as it does while a change is new."""
+
+    async def work(hub: MemoryHub) -> None:
+        venue = Venue(hub, engine_of())
+        asked: dict[str, Request] = {}
+        barrier = venue.bus.serve(BARRIER, lambda all_: asked.update({r.peer: r for r in all_}))
+        replicas = [DirectoryReplica(hub.open(name)) for name in ("worker-0", "worker-1")]
+        for replica in replicas:
+            await replica.start()
+        operator = hub.open("command")
+        await until(lambda: {"worker-0", "worker-1"} <= operator.peers())
+        settling = asyncio.create_task(settle_everywhere(operator, COPY))
+        await until(lambda: len(asked) == 2)
+        asked["worker-0"].respond(b"")
+        await asyncio.wait([settling], timeout=HELD_S)
+        assert not settling.done()
+        venue.do(account("ann"))
+        asked["worker-1"].respond(b"")
+        await settling
+        assert all(1 in replica.directory.accounts for replica in replicas)
+        barrier.close()
+        await settle_everywhere(operator, COPY)  # a venue that is away holds nobody up
+        for replica in replicas:
+            await replica.close()
 
     run(work)

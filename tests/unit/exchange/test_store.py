@@ -132,18 +132,15 @@ def test_every_worker_learns_of_a_change_also_one_that_missed_it(tmp_path: Path)
         clients = []
         for name in ("worker-0", "worker-1"):
             bus = hub.open(name)
-            client = StoreClient(bus, SystemClock())
-            clients.append((client, Configurations(bus, client)))
-        (asking, first), (_, second) = clients
+            clients.append(Configurations(bus, StoreClient(bus, SystemClock())))
+        first, second = clients
         assert first.of(1) is None, "not guessed before it was loaded"
-        for _, replica in clients:
+        for replica in clients:
             replica.start()
             assert await replica.wait_for(1) == Configuration()
-        answer = await asking.ask("configure", account=1, changes={"suspend_trade": True})
-        first.take(answer["row"])
-        async with asyncio.timeout(LIMIT_S):
-            while not (await second.wait_for(1)).suspend_trade:
-                await asyncio.sleep(0)
+        changed = await first.change(1, {"suspend_trade": True})
+        assert changed.suspend_trade
+        assert second.of(1) == changed, "at once"
         late = hub.open("worker-2")
         third = Configurations(late, StoreClient(late, SystemClock()))
         third.start()

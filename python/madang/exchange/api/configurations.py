@@ -1,7 +1,7 @@
 """What an account's owner may choose, and what it does to orders.
 
 Invariant: whatever places an order asks `Configurations` first, so a suspended account enters
-nothing by any way: on the worker that answered the change at once, on the others a moment later.
+nothing by any way once the change was answered, on whichever worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from madang.edge import Request, Response, json_response
 from madang.exchange.api.orders import caller
 from madang.exchange.api.refusals import invalid
 from madang.exchange.api.schemas_account import AccountConfiguration, ConfigurationChange
-from madang.exchange.api.store_client import Configuration, Configurations, StoreClient
+from madang.exchange.api.store_client import Configuration, Configurations
 
 _CHOICES: Final = ("suspend_trade", "fractional_trading", "ptp_no_exception_entry")
 
@@ -22,9 +22,8 @@ _CHOICES: Final = ("suspend_trade", "fractional_trading", "ptp_no_exception_entr
 class ConfigurationMethods:
     """Handlers of /v2/account/configurations."""
 
-    def __init__(self, configurations: Configurations, store: StoreClient) -> None:
+    def __init__(self, configurations: Configurations) -> None:
         self._configurations = configurations
-        self._store = store
 
     async def get(self, request: Request) -> Response:
         """GET /v2/account/configurations."""
@@ -40,8 +39,7 @@ class ConfigurationMethods:
         }
         if not any(value not in (None, "") for value in msgspec.structs.astuple(asked)):
             raise invalid("at least one field is required")
-        answer = await self._store.ask("configure", account=caller(request), changes=changes)
-        return json_response(entity(self._configurations.take(answer["row"])))
+        return json_response(entity(await self._configurations.change(caller(request), changes)))
 
 
 def entity(configuration: Configuration) -> AccountConfiguration:

@@ -19,12 +19,12 @@ from madang.exchange import passwords
 from madang.exchange.api.authenticator import unauthorized
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.login import AttemptLimiter, LoginSettings, check_attempts
-from madang.exchange.api.operating import submitted
+from madang.exchange.api.operating import Operating
 from madang.exchange.api.refusals import UNAVAILABLE, forbidden, invalid, unprocessable
 from madang.exchange.api.store_client import StoreClient
 from madang.exchange.api.web import SessionCookies, check_own_page
 from madang.exchange.directory import DirectoryReplica
-from madang.exchange.operator import Operator, RefusedError
+from madang.exchange.operator import RefusedError
 from madang.exchange.registration import (
     NAME_PATTERN,
     NAME_RULE,
@@ -37,10 +37,8 @@ from madang.exchange.registration import (
     neighbourhood,
 )
 from madang.wire.codes import CredentialKind
-from madang.wire.records import Credential
 
 HOUR_S: Final = 3_600
-SEEN_WITHIN_S: Final = 2.0
 TAKEN: Final = "this name is not available, choose another"
 NOT_INVITED: Final = "the invitation does not hold: it may have been used, or be over"
 
@@ -67,7 +65,7 @@ class NewAccount(msgspec.Struct):
 class SignUpParts:
     """What signing up uses."""
 
-    operator: Operator
+    operating: Operating
     store: StoreClient
     replica: DirectoryReplica
     hashing: Hashing
@@ -107,7 +105,7 @@ class SignUp:
             raise unprocessable(TAKEN)
         account = await self._account(asked)
         await self._set_password(account, asked, hashed)
-        credential = await self._seen(asked.name)
+        credential = self._parts.replica.directory.password(asked.name)
         if credential is None:  # made, but not known here yet: signing in will do
             return Response(201)
         if credential.account != account or not (
@@ -146,8 +144,9 @@ class SignUp:
                 await self._parts.store.ask("claim_invitation", digest=claim[0], claimant=claim[1])
             )["held"]:
                 raise forbidden(NOT_INVITED)
+        operating = self._parts.operating
         try:
-            return await submitted(self._parts.operator.create_account(asked.name, request_id))
+            return await operating.done(operating.operator.create_account(asked.name, request_id))
         except RefusedError:
             if claim is not None:
                 await self._parts.store.ask(
@@ -157,18 +156,11 @@ class SignUp:
 
     async def _set_password(self, account: int, asked: NewAccount, hashed: str) -> None:
         request_id = command_id(asked.request_id, "password", asked.name)
-        command = self._parts.operator.set_credential(
+        operating = self._parts.operating
+        command = operating.operator.set_credential(
             account, CredentialKind.PASSWORD, asked.name, hashed, request_id
         )
         try:
-            await submitted(command)
+            await operating.done(command)
         except RefusedError:
             raise unprocessable(TAKEN) from None
-
-    async def _seen(self, name: str) -> Credential | None:
-        """Return the password once this worker knows it, so that the next request is signed in."""
-        replica = self._parts.replica
-        await replica.wait_until(
-            lambda: replica.directory.password(name) is not None, SEEN_WITHIN_S
-        )
-        return replica.directory.password(name)

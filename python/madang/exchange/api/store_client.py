@@ -17,12 +17,16 @@ from madang.core import log
 from madang.core.clock import Clock
 from madang.edge import ApiError
 from madang.exchange.api.refusals import OUTCOME_UNKNOWN, UNAVAILABLE, invalid, not_found
+from madang.exchange.settling import Settling, settle_everywhere
 
 SUBJECT: Final = "store.query"
 CHANGED: Final = "store.configurations.changed"
 ANSWER_WITHIN_MS: Final = 5_000
 RETRY_S: Final = 0.1
 LOADED_WITHIN_S: Final = 5.0
+COPY: Final = "configurations"
+"""The name of a worker's copy in `settling`."""
+NOBODY_AFTER: Final = 2**63 - 1
 _MILLISECOND_NS: Final = 1_000_000
 
 
@@ -81,7 +85,9 @@ class Configurations:
     """Every account's configuration in this worker."""
 
     def __init__(self, bus: Bus, store: StoreClient) -> None:
+        self._bus = bus
         self._store = store
+        self._settling = Settling(bus, COPY, self._caught_up)
         self._chosen: dict[int, Configuration] = {}
         self._loaded = asyncio.Event()
         self._changed_meanwhile: dict[int, Configuration] = {}
@@ -96,6 +102,7 @@ class Configurations:
     async def close(self) -> None:
         """Stop following."""
         self._subscription.close()
+        await self._settling.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -117,15 +124,27 @@ class Configurations:
             ) from None
         return self._chosen.get(account, _DEFAULT)
 
-    def take(self, row: dict[str, Any]) -> Configuration:
-        """Take a configuration as the store has it."""
+    async def change(self, account: int, changes: dict[str, bool]) -> Configuration:
+        """Return what an account's configuration is once it is that on every worker."""
+        answer = await self._store.ask("configure", account=account, changes=changes)
+        found = self._take(answer["row"])
+        await settle_everywhere(self._bus, COPY)
+        return found
+
+    async def _caught_up(self) -> None:
+        """Return once this copy is what the store's was, an open load included."""
+        await self._store.ask("configurations", after=NOBODY_AFTER)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _take(self, row: dict[str, Any]) -> Configuration:
         found = msgspec.convert(row, Configuration)
         self._chosen[found.account] = self._changed_meanwhile[found.account] = found
         return found
 
     def _on_changed(self, messages: list[Message]) -> None:
         for message in messages:
-            self.take(msgspec.msgpack.decode(message.payload))
+            self._take(msgspec.msgpack.decode(message.payload))
 
     def _on_gap(self, _gap: Gap) -> None:
         self._reload()

@@ -5,8 +5,7 @@ Only who signed in with a password may: a key cannot make keys, so to revoke it 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -16,15 +15,12 @@ from madang.exchange import passwords
 from madang.exchange.api.cookies import SessionClaim, password_tag
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.login import Login
-from madang.exchange.api.operating import submitted
+from madang.exchange.api.operating import Operating
 from madang.exchange.api.refusals import forbidden, invalid, not_found
 from madang.exchange.api.web import SessionCookies
 from madang.exchange.directory import DirectoryReplica
-from madang.exchange.operator import Operator
 from madang.wire.codes import CredentialKind
 from madang.wire.records import Credential
-
-SEEN_WITHIN_S: Final = 2.0
 
 
 class Key(msgspec.Struct):
@@ -50,8 +46,8 @@ class PasswordChange(msgspec.Struct):
 class WebKeys:
     """Handlers of /web/keys."""
 
-    def __init__(self, operator: Operator, replica: DirectoryReplica, keys_max: int) -> None:
-        self._operator = operator
+    def __init__(self, operating: Operating, replica: DirectoryReplica, keys_max: int) -> None:
+        self._operating = operating
         self._replica = replica
         self._keys_max = keys_max
 
@@ -69,20 +65,20 @@ class WebKeys:
         replica, account = self._replica, signed_in(request).account
         if len(replica.directory.api_keys(account)) >= self._keys_max:
             raise self._too_many()
-        key_id, secret = await submitted(self._operator.add_key(account))
-        await replica.wait_until(
-            lambda: replica.directory.api_key(key_id) is not None, SEEN_WITHIN_S
-        )
+        operating = self._operating
+        key_id, secret = await operating.done(operating.operator.add_key(account))
         if key_id in replica.directory.api_keys(account)[self._keys_max :]:
-            await submitted(self._remove(account, key_id))
+            await self._remove(account, key_id)
             raise self._too_many()
         return json_response(NewKey(key_id, secret), 201)
 
     def _too_many(self) -> ApiError:
         return forbidden(f"an account has at most {self._keys_max} API keys: revoke one first")
 
-    def _remove(self, account: int, key_id: str) -> Coroutine[Any, Any, None]:
-        return self._operator.set_credential(account, CredentialKind.API_KEY, key_id, "")
+    async def _remove(self, account: int, key_id: str) -> None:
+        operator = self._operating.operator
+        command = operator.set_credential(account, CredentialKind.API_KEY, key_id, "")
+        await self._operating.done(command)
 
     async def revoke(self, request: Request) -> Response:
         """DELETE /web/keys/{key_id}."""
@@ -90,7 +86,7 @@ class WebKeys:
         found = self._replica.directory.api_key(key_id)
         if found is None or found.account != account:
             raise not_found("API key not found")
-        await submitted(self._remove(account, key_id))
+        await self._remove(account, key_id)
         return Response(204)
 
 
@@ -99,13 +95,13 @@ class WebPassword:
 
     def __init__(
         self,
-        operator: Operator,
+        operating: Operating,
         replica: DirectoryReplica,
         login: Login,
         hashing: Hashing,
         cookies: SessionCookies,
     ) -> None:
-        self._operator = operator
+        self._operating = operating
         self._replica = replica
         self._login = login
         self._hashing = hashing
@@ -122,10 +118,10 @@ class WebPassword:
         if held.account != claim.account:
             raise forbidden("the sign-in belongs to another account")
         hashed = await self._hashing.make(asked.new)
-        await submitted(
-            self._operator.set_credential(claim.account, CredentialKind.PASSWORD, name, hashed)
+        operating = self._operating
+        await operating.done(
+            operating.operator.set_credential(claim.account, CredentialKind.PASSWORD, name, hashed)
         )
-        await self._wait_until_seen(name, hashed)
         return Response(204, headers=self._cookies.of(_with_value(held, hashed), request))
 
     def _name(self, claim: SessionClaim) -> str:
@@ -134,15 +130,6 @@ class WebPassword:
             if password_tag(password.value) == claim.tag:
                 return password.name
         raise forbidden("the session is over")
-
-    async def _wait_until_seen(self, name: str, hashed: str) -> None:
-        """Wait until this worker knows it; what comes later is signed in by it all the same."""
-
-        def holds() -> bool:
-            found = self._replica.directory.password(name)
-            return found is not None and found.value == hashed
-
-        await self._replica.wait_until(holds, SEEN_WITHIN_S)
 
 
 def signed_in(request: Request) -> SessionClaim:

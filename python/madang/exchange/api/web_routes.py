@@ -27,11 +27,11 @@ def web_methods(
     settings: AccountsSettings, parts: SignUpParts, login: Login, overview: Overview
 ) -> WebMethods:
     """Return the handlers."""
-    operator, replica = parts.operator, parts.replica
+    operating, replica = parts.operating, parts.replica
     return WebMethods(
         SignUp(settings, parts),
-        WebKeys(operator, replica, settings.keys_max),
-        WebPassword(operator, replica, login, parts.hashing, parts.cookies),
+        WebKeys(operating, replica, settings.keys_max),
+        WebPassword(operating, replica, login, parts.hashing, parts.cookies),
         WebOverview(overview),
     )
 

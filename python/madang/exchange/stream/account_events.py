@@ -20,7 +20,7 @@ from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
 from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient, LedgerUnavailable
-from madang.exchange.directory import DirectoryReplica
+from madang.exchange.directory import BARRIER, BARRIER_TIMEOUT_MS, DirectoryReplica
 from madang.exchange.stream.dialects import encoder
 from madang.exchange.stream.moving import Pins, position, stands_at, until_live
 from madang.hub import (
@@ -34,8 +34,6 @@ from madang.hub import (
 )
 from madang.wire.events import parse_order_update, split_records
 
-BARRIER: Final = "venue.committed"
-BARRIER_TIMEOUT_MS: Final = 1_000
 SERVER_WAIT_MS: Final = 2_000
 LIVE_WITHIN_S: Final = 30.0
 RETRY_S: Final = 0.05
