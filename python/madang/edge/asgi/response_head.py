@@ -7,12 +7,16 @@ whole, else from chunks; a 1.0 client gets the end of the connection in their pl
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 NO_BODY: Final = 0
+LENGTH_LINES_MAX: Final = 1_024
+_LINE_END: Final = b"\r\n"
+_BREAKS: Final = b"\r\n\0"
 _OURS: Final = frozenset(
     (b"content-length", b"transfer-encoding", b"connection", b"date", b"server")
 )
@@ -24,6 +28,11 @@ def _status_line(status: int) -> bytes:
     except ValueError:
         phrase = ""
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+@lru_cache(LENGTH_LINES_MAX)
+def _length_line(size: int) -> bytes:
+    return b"content-length: %d\r\n" % size
 
 
 _STATUS_LINES: Final = {status: _status_line(status) for status in range(200, 600)}
@@ -89,12 +98,13 @@ def encode_head(
         lines += (key, b": ", value, b"\r\n")
         count += 1
     block = b"".join(lines)
-    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+    if len(block) - len(block.translate(None, _BREAKS)) != count * len(_LINE_END):
         raise ValueError("a header holds a line break or a zero byte")
     if found is None:
-        block += b"%b%b" % defaults
+        date, server = defaults
         if shape == KEEP_ALIVE and whole >= 0 and status not in (204, 304):
-            return b"%bcontent-length: %d\r\n\r\n" % (block, whole), whole, True
+            return b"".join((block, date, server, _length_line(whole), _LINE_END)), whole, True
+        block += date + server
     else:
         if not found.has_date:
             block += defaults[0]
@@ -110,14 +120,14 @@ def _finish(status: int, block: bytes, found: _Found | None, wanted: tuple[int, 
     length = found.length if found is not None else -1
     if status in (204, 304):
         if status == 304 and length >= 0:
-            block += b"content-length: %d\r\n" % length
+            block += _length_line(length)
         length = NO_BODY
     elif length >= 0:
-        block += b"content-length: %d\r\n" % length
+        block += _length_line(length)
     elif whole >= 0:
         length = NO_BODY if is_head else whole
         if whole or not is_head:
-            block += b"content-length: %d\r\n" % whole
+            block += _length_line(whole)
     elif is_http_10:
         keep_alive = keep_alive and is_head
         length = UNTIL_CLOSE
