@@ -13,7 +13,7 @@ from dataclasses import replace
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.checks import check_application, check_ports
-from madang.cluster.errors import OperationRefused, PortTaken
+from madang.cluster.errors import ClusterError, OperationRefused, SystemExhausted
 from madang.cluster.handles import Share
 from madang.cluster.logger_host import LoggerHost
 from madang.cluster.policy import Instance, State
@@ -52,7 +52,8 @@ class Applications:
     def add(self, settings: ApplicationSettings) -> Application:
         """Make an application with its sockets and slots; nothing of it runs yet.
 
-        Raises SettingsError, PortTaken, or OperationRefused where the name is in use.
+        Raises SettingsError, PortTaken, SystemExhausted, or OperationRefused where the name is in
+        use.
         """
         if settings.name in self._all:
             raise OperationRefused(f"there is an application {settings.name!r} already")
@@ -64,8 +65,12 @@ class Applications:
         application = Application(settings, limits(settings, self._settings))
         self.open_ports(application)
         self._all[settings.name] = application
-        for _ in range(settings.instances):
-            self._add_slot(application)
+        try:
+            for _ in range(settings.instances):
+                self._add_slot(application)
+        except SystemExhausted:
+            self.remove(application)
+            raise
         return application
 
     def leave(self) -> list[Share]:
@@ -91,7 +96,7 @@ class Applications:
             raise
 
     def grow(self, application: Application) -> Slot:
-        """Add one slot with its sockets. Raises OperationRefused, PortTaken."""
+        """Add one slot with its sockets. Raises OperationRefused, PortTaken, SystemExhausted."""
         if len(application.slots) >= INSTANCES_MAX:
             raise OperationRefused(f"expected at most {INSTANCES_MAX} instances")
         added: list[Port] = []
@@ -99,11 +104,11 @@ class Applications:
             for port in application.ports:
                 port.add()
                 added.append(port)
-        except PortTaken:
+            return self._add_slot(application)
+        except ClusterError:
             for port in added:
                 port.remove()
             raise
-        return self._add_slot(application)
 
     def shrink(self, application: Application) -> None:
         """Take the last slot away, which is at rest and whose sockets have been drained."""

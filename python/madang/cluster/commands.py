@@ -89,6 +89,8 @@ class Commands:
             return command(question)
         except MadangError as error:
             return {"error": error.message}
+        except OSError as error:
+            return {"error": f"the system refuses: {error}"}
 
     # --- looking ------------------------------------------------------------------------------
 

@@ -183,7 +183,7 @@ class ControlServer:
     def _answer(self, line: bytes) -> Answer | Later:
         try:
             question = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"error": "expected one JSON object a line"}
         if not isinstance(question, dict):
             return {"error": "expected a JSON object"}

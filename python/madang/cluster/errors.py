@@ -29,5 +29,9 @@ class ControlRefused(ClusterError):
     """The supervisor refused a control command, or did not answer it in time."""
 
 
+class SystemExhausted(ClusterError):
+    """The system gives no more descriptors, memory or processes."""
+
+
 class OperationRefused(ClusterError):
     """An operation cannot begin: the thing is unknown, or busy with another one."""

@@ -75,11 +75,11 @@ def start_ticks(pid: int) -> int | None:
 
 
 def rss_bytes(pid: int) -> int:
-    """Return the resident memory of `pid`, 0 when it is gone."""
+    """Return the resident memory of `pid`, 0 when it is gone or nobody can tell."""
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * PAGE_BYTES
-    except (FileNotFoundError, ProcessLookupError, IndexError):
+    except (OSError, IndexError):
         return 0
 
 

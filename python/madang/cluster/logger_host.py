@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from madang.cluster import channel
+from madang.cluster.errors import SystemExhausted
 from madang.cluster.execute import execute
 from madang.cluster.handles import Share, given, given_socket, handle
 from madang.cluster.loop import Loop
@@ -122,13 +123,17 @@ class LoggerHost:
     def add(self, key: str, name: str, file: str) -> int:
         """Make pipe `key`, whose lines are named `name` and go to `file`; return its write end.
 
-        A pipe of that key that another of us left is taken over instead.
+        A pipe of that key that another of us left is taken over instead. Raises SystemExhausted.
         """
         left = self._left.pop(key, None)
         if left is not None:
             self._pipes[key] = left
             return left[1]
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            text = f"no pipe for the output of {name}: {error.strerror}"
+            raise SystemExhausted(f"{text}; run fewer processes or raise the limit") from error
         with suppress(PermissionError):  # the user's pipe budget is used up: the default works too
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, channel.BUFFER_BYTES)
         self._pipes[key] = (reading, writing, name, file)

@@ -1,6 +1,7 @@
 """The supervisor's loop: descriptors to look at, and things to do at their time.
 
-One thread; a callback must never wait for anything.
+One thread; a callback must never wait for anything. What the system refuses a callback (no
+descriptor is left, no memory) is told to `on_refused` and ends nothing else.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
+        self.on_refused: Callable[[OSError], None] | None = None
 
     def watch(self, watched: Watched, callback: Callback, events: int = READ) -> None:
         """Call `callback` whenever `watched` can be read (or written)."""
@@ -70,8 +72,10 @@ class Loop:
         """Call `callback` again and again, `period_ns` after it last returned."""
 
         def again() -> None:
-            callback()
-            self.at(time.monotonic_ns() + period_ns, again)
+            try:
+                callback()
+            finally:
+                self.at(time.monotonic_ns() + period_ns, again)
 
         self.at(time.monotonic_ns() + period_ns, again)
 
@@ -94,13 +98,21 @@ class Loop:
             except ValueError:
                 current = None  # closed by a callback before this one
             if current is not None:
-                callback()
+                self._call(callback)
         now_ns = time.monotonic_ns()
         while (at_ns := self.next_ns()) is not None and at_ns <= now_ns:
             _, _, timer = heapq.heappop(self._timers)
             callback_due, timer.callback = timer.callback, None
             if callback_due is not None:
-                callback_due()
+                self._call(callback_due)
+
+    def _call(self, callback: Callback) -> None:
+        try:
+            callback()
+        except OSError as error:
+            if self.on_refused is None:
+                raise
+            self.on_refused(error)
 
     def close(self) -> None:
         """Look at nothing any more."""

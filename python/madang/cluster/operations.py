@@ -170,6 +170,8 @@ class Operations:
                 self._end(operation, OperationState.FAILED, str(reason))
             except MadangError as error:
                 self._end(operation, OperationState.FAILED, error.message)
+            except OSError as error:  # the system refuses: that must end nothing else
+                self._end(operation, OperationState.FAILED, f"the system refuses: {error}")
 
     def cancel(self, application: str, reason: str, state: OperationState) -> None:
         """End what has `application`, as `state` and with that reason."""

@@ -12,6 +12,7 @@ import errno
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from madang.cluster import balance, steering
@@ -185,24 +186,26 @@ def _resolve(settings: PortSettings) -> tuple[socket.AddressFamily, tuple[str, i
 
 
 def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-        except OSError as error:
-            raise _taken(*address[:2], error) from error
+    except OSError as error:
+        raise _taken(*address[:2], error) from error
 
 
 def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind(address)
-        listener.listen(backlog)
-    except OSError as error:
-        listener.close()
-        raise _taken(*address[:2], error) from error
+    with ExitStack() as undo:
+        try:
+            listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            undo.callback(listener.close)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(address)
+            listener.listen(backlog)
+        except OSError as error:
+            raise _taken(*address[:2], error) from error
+        undo.pop_all()
     return listener
 
 
@@ -212,5 +215,7 @@ def _taken(host: str, port: int, error: OSError) -> PortTaken:
         remedy = "ports as low as this are for root and CAP_NET_BIND_SERVICE: choose a higher one"
     elif error.errno == errno.EADDRNOTAVAIL:
         remedy = "this machine has no such address"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = "run fewer processes or raise the limit of open files"
     text = f"cannot listen on {host}:{port}: {error.strerror}; {remedy}"
     return PortTaken(text, host=host, port=port)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
 from madang.cluster.applications import AT_REST, Applications
-from madang.cluster.errors import OperationRefused, PortTaken
+from madang.cluster.errors import ClusterError, PortTaken
 from madang.cluster.moving import move
 from madang.cluster.operations import (
     Operation,
@@ -117,17 +117,16 @@ class Procedures:
 
     def scale(self, operation: Operation, application: Application, wanted: int) -> Procedure:
         """Have `wanted` slots: new ones are started, the last ones drained and closed."""
-        before, application.wanted = application.wanted, wanted
         added: list[Slot] = []
         yield from self.open(application)
         try:
             while len(application.slots) < wanted:
                 added.append(self._applications.grow(application))
-        except (OperationRefused, PortTaken):
+        except ClusterError:
             for _ in added:
                 self._applications.shrink(application)
-            application.wanted = before
             raise
+        application.wanted = wanted
         application.steer()
         resting = (State.STOPPED, State.STOPPING)
         waking = [

@@ -193,14 +193,21 @@ class Processes:
         child.cpu_ticks, child.cpu_percent = 0, 0.0
         child.row = self.board.take()
         child.scores = Scores() if child.row is None else self.board.scores(child.row)
-        if child.application.settings.is_foreign:
-            self._launch(child)
-            return
+        child.request_id = number = next(self._request_ids)
+        self._by_request[number] = child
+        begin = self._launch if child.application.settings.is_foreign else self._fork
+        try:
+            answers = begin(child, number)
+        except OSError as error:
+            answers = [Spawned(number, None, error.strerror or repr(error))]
+        self._answers(answers)
+
+    def _fork(self, child: Child, number: int) -> list[Spawned]:
+        """Have a process of ours made by its template; return the answer if it is known at once."""
         child.channel, child.their_channel = channel.pair()
         child.channel.setblocking(False)
         ours = child.channel
         self._loop.watch(ours, lambda: self._heard(child, ours))
-        child.request_id = next(self._request_ids)
         descriptors = (
             child.output,
             child.their_channel.fileno(),
@@ -208,18 +215,14 @@ class Processes:
             *child.application.listeners(child.slot.index),
         )
         spec = child_table(self.settings, child, self._notify_address(child))
-        self._by_request[child.request_id] = child
         variables = child.application.settings.environment
-        request = SpawnRequest(child.request_id, spec, descriptors, variables)
         assert child.template is not None
-        self._answers(child.template.spawn(request))
+        return child.template.spawn(SpawnRequest(number, spec, descriptors, variables))
 
-    def _launch(self, child: Child) -> None:
-        """Start a program that is not ours."""
+    def _launch(self, child: Child, number: int) -> list[Spawned]:
+        """Start a program that is not ours. Raises OSError where it cannot be."""
         theirs, child.input = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(child.input, False)
-        child.request_id = next(self._request_ids)
-        self._by_request[child.request_id] = child
         variables = launch_variables(self.settings, child, self._notify_address(child))
         try:
             pid = execute(
@@ -229,12 +232,9 @@ class Processes:
                 child.output,
                 theirs,
             )
-            answer = Spawned(child.request_id, pid)
-        except OSError as error:
-            answer = Spawned(child.request_id, None, error.strerror or repr(error))
         finally:
             os.close(theirs)
-        self._answers([answer])
+        return [Spawned(number, pid)]
 
     def _notify_address(self, child: Child) -> str:
         """Return where the child notifies; other users reach an abstract address only."""

@@ -43,6 +43,7 @@ SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 SETTLED = (State.READY, State.ERRORED, State.STOPPED)
 STATUS_APPLICATIONS_MAX = 10
 OWN_LAG_NS = 500 * policy.MS
+REFUSALS_APART_NS = 1_000 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
 OnReady = Callable[[Addresses, Mapping[str, str]], None]
@@ -125,6 +126,8 @@ class Supervisor:
         lifetime = Lifetime(self._stop_by_command, upgrade.procedure)
         self._commands = Commands(self._applications, self._processes, self._operations, lifetime)
         self._processes.on_change = self._changed
+        self._loop.on_refused = self._refused
+        self._refused_ns = 0
         self._turned_ns = time.monotonic_ns()
         self._booted = False
         self._exit_code = 0
@@ -228,6 +231,12 @@ class Supervisor:
             for child in application.children():
                 if child.instance.watched and child.state in (State.READY, State.STALLED):
                     self._processes.feed(child, policy.Heartbeat())
+
+    def _refused(self, error: OSError) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._refused_ns >= REFUSALS_APART_NS:
+            self._refused_ns = now_ns
+            self._journal.write("the system refuses something", error=repr(error))
 
     def _woken(self) -> None:
         numbers = self._wake_read.recv(4096)
