@@ -16,9 +16,12 @@ IN_MOVED = 0x40 | 0x80
 IN_CREATE = 0x100
 IN_DELETE = 0x200
 IN_ISDIR = 0x40000000
+IN_Q_OVERFLOW = 0x4000
 EVENT = struct.Struct("=iIII")
 READ_BYTES = 64 * 1024
 FOLDERS_MAX = 4_096
+PROBLEMS_MAX = 10
+OVERFLOWN = "(more than can be told)"
 SKIPPED = frozenset({"__pycache__", "node_modules"})
 SKIPPED_ENDINGS = (".pyc", ".swp", ".tmp", "~")
 
@@ -30,6 +33,7 @@ class Inotify:
         """Watch `paths`; or go on with what another of us left, whose changes are still queued."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._folders: dict[int, tuple[str, str]]
+        self._problems: list[str] = []
         if share is not None:
             self._descriptor = given(share["watch"])
             self._folders = {watch: (folder, only) for watch, folder, only in share["folders"]}
@@ -55,7 +59,7 @@ class Inotify:
         return int(self._descriptor)
 
     def changed(self) -> list[str]:
-        """Return the paths that have changed since the last call."""
+        """Return the paths that have changed since the last call, OVERFLOWN for those lost."""
         found: list[str] = []
         while True:
             try:
@@ -67,6 +71,9 @@ class Inotify:
                 watch, mask, _, size = EVENT.unpack_from(data, at)
                 name = os.fsdecode(data[at + EVENT.size : at + EVENT.size + size].rstrip(b"\0"))
                 at += EVENT.size + size
+                if mask & IN_Q_OVERFLOW:
+                    found.append(OVERFLOWN)
+                    continue
                 folder, only = self._folders.get(watch, ("", "?"))
                 path = os.path.join(folder, name)
                 if not counts(name) or only not in ("", name):
@@ -74,6 +81,11 @@ class Inotify:
                 found.append(path)
                 if mask & IN_ISDIR and mask & (IN_CREATE | IN_MOVED):
                     self._add_tree(path)
+
+    def take_problems(self) -> list[str]:
+        """Return what is not watched and why, once."""
+        problems, self._problems = self._problems, []
+        return problems
 
     def close(self) -> None:
         """Watch nothing any more."""
@@ -83,6 +95,7 @@ class Inotify:
         for folder, names, _ in os.walk(path):
             names[:] = [name for name in names if counts(name)]
             if len(self._folders) >= FOLDERS_MAX:
+                self._note(f"{folder}: more than {FOLDERS_MAX} folders")
                 return
             self._add(folder, "")
 
@@ -91,6 +104,12 @@ class Inotify:
         watch = self._libc.inotify_add_watch(self._descriptor, os.fsencode(folder), mask)
         if watch >= 0:
             self._folders[watch] = (folder, only)
+        else:
+            self._note(f"{folder}: {os.strerror(ctypes.get_errno())}")
+
+    def _note(self, problem: str) -> None:
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(problem)
 
 
 def counts(name: str) -> bool:

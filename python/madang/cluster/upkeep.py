@@ -33,6 +33,8 @@ SLOW_TICKS = 10
 COMING_MIN = 8
 HORIZON_NS = 100 * MS
 FILES_REST_NS = 200 * MS
+NOT_WATCHED_MAX = 20
+"""Things that are not watched, of which an application is told."""
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Begin = Callable[[Application, str, str], None]
@@ -76,6 +78,7 @@ class Upkeep:
         self._due_s: dict[Application, float] = {}
         self._files: dict[Application, Inotify] = {}
         self._files_changed_ns: dict[Application, int] = {}
+        self._not_watched: dict[Application, set[str]] = {}
         loop.every(TICK_NS, self._tick)
         for name, left in (share or {}).items():
             self._take_over(processes.applications[name], left)
@@ -257,15 +260,27 @@ class Upkeep:
             try:
                 self._files[application] = found = Inotify(paths)
             except OSError as error:
-                self._journal.write("cannot watch files", name=settings.name, reason=str(error))
+                self._cannot_watch(application, [str(error)])
                 return
+            self._cannot_watch(application, found.take_problems())
             self._loop.watch(found, lambda: self._file_changed(application))
         changed_ns = self._files_changed_ns.get(application)
         if changed_ns is not None and not self._wishes.busy(application.name):
             self._reload_changed(application)
 
+    def _cannot_watch(self, application: Application, problems: list[str]) -> None:
+        """Say what is not watched, each thing once."""
+        said = self._not_watched.setdefault(application, set())
+        for problem in problems:
+            if problem not in said and len(said) < NOT_WATCHED_MAX:
+                said.add(problem)
+                self._journal.write("cannot watch files", name=application.name, reason=problem)
+
     def _file_changed(self, application: Application) -> None:
-        if self._files[application].changed():
+        found = self._files[application]
+        changed = found.changed()
+        self._cannot_watch(application, found.take_problems())
+        if changed:
             now_ns = time.monotonic_ns()
             fresh = application not in self._files_changed_ns
             self._files_changed_ns[application] = now_ns
@@ -273,9 +288,15 @@ class Upkeep:
                 self._loop.at(now_ns + FILES_REST_NS, lambda: self._reload_changed(application))
 
     def _reload_changed(self, application: Application) -> None:
-        """Reload once nothing has changed for a moment; a busy application is looked at later."""
+        """Reload once nothing has changed for a moment; a busy application is looked at later.
+
+        One that was stopped stays so: it begins with the changed files when it is started.
+        """
         changed_ns = self._files_changed_ns.get(application)
         if changed_ns is None or application.name not in self._processes.applications:
+            return
+        if application.stopping:
+            del self._files_changed_ns[application]
             return
         rest_ns = changed_ns + FILES_REST_NS - time.monotonic_ns()
         if rest_ns > 0:
@@ -296,6 +317,7 @@ class Upkeep:
             self._scaling,
             self._due_s,
             self._files_changed_ns,
+            self._not_watched,
         ):
             for application in set(table) - known:
                 del table[application]
