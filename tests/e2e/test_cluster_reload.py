@@ -232,23 +232,22 @@ def test_saved_files_reload_what_watches_them(tmp_path: Path) -> None:
 
 
 def test_saved_files_do_not_start_what_was_stopped(tmp_path: Path) -> None:
-    with deployed(tmp_path, watch_files=[".", "missing/more"], watch_ms=50) as (running, _):
+    watched = {"watch_files": [".", "missing/more"]}
+    with deployed(tmp_path, watch_ms=50, **watched) as (running, _):
         witness = {"name": "witness", "kind": "command", "target": "sleep", "arguments": ["600"]}
         folder = str(tmp_path / "code")
-        running.operate("start", application={**witness, "directory": folder, "watch_files": ["."]})
+        running.operate("start", application={**witness, "directory": folder, **watched})
+        until(lambda: running.log("madang").count("missing: No such file") == 2)  # watched by now
         assert running.operate("stop", name="web")["state"] == "done"
-        time.sleep(1.2)  # files are watched from the first look of the supervisor on
         write_version(tmp_path / "code", "VERSION = 'two'")
 
-        def ended() -> list[str]:
+        def reloaded() -> list[str]:
             operations = running.ask("ls")["operations"]
             return [f["name"] for f in operations if f["kind"] == "reload" and f["state"] == "done"]
 
-        until(lambda: ended() == ["witness"])
-        assert {row["state"] for row in running.ask("ls")["rows"] if row["app"] == "web"} == {
-            "stopped"
-        }
-        assert "missing: No such file" in running.log("madang")
+        until(lambda: reloaded() == ["witness"])
+        states = {row["state"] for row in running.ask("ls")["rows"] if row["app"] == "web"}
+        assert states == {"stopped"}
 
 
 def test_a_worn_instance_is_replaced_gracefully(tmp_path: Path) -> None:
