@@ -256,7 +256,7 @@ def test_a_handler_without_an_answer_ends_as_unknown_also_when_the_client_left()
             await eventually(lambda: running.server._state.addresses["127.0.0.1"] == 1)
             answer = await client.answer()
             assert answer.status == 503
-            assert json.loads(answer.body)["code"] == 50_310_001
+            assert json.loads(answer.body)["code"] == 50_310_000
             await eventually(lambda: running.server.statistics()["in_flight"] == 0)
             client.send(get("/hello/a"))
             assert (await client.answer()).status == 200

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from madang.bus import Bus, BusSettings, open_unix_bus
+from madang.bus import Bus, BusLimits, BusSettings, open_unix_bus
 from madang.cli.cluster_commands import DEMO_STATE
 from madang.cli.settings import FILE, load, runtime_dir
 from madang.core.errors import MadangError
@@ -51,7 +51,8 @@ async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -
     folder = runtime_dir(state_dir) / "bus"
     if not folder.exists():
         raise NotRunningError(f"nothing runs on {state_dir}; start it with `madang up`")
-    bus = await open_unix_bus(BusSettings(f"command-{os.getpid()}", folder))
+    limits = BusLimits(open_timeout_ms=WAIT_MS)  # a change is to be known by busy workers as well
+    bus = await open_unix_bus(BusSettings(f"command-{os.getpid()}", folder, limits=limits))
     try:
         if not await bus.wait_for_server("venue.commands", WAIT_MS):
             raise NotRunningError(f"the venue of {state_dir} does not answer; see `madang ls`")

@@ -8,11 +8,15 @@ from madang.core.errors import MadangError
 
 MALFORMED: Final = 40010001
 """The code of what is wrong in itself, whatever stands in the venue: a shape, a missing field."""
+OUTCOME_UNKNOWN: Final = 50310000
+"""503, and nobody knows whether it was done: ask before sending it again."""
+UNAVAILABLE: Final = 50310001
+"""503, and it was certainly not done."""
 
 
 def default_code(status: int) -> int:
-    """Return the general code of a status: 404 -> 40410000."""
-    return status * 100_000 + 10_000
+    """Return the general code of a status: 404 -> 40410000; 503 without more is a definite no."""
+    return UNAVAILABLE if status == 503 else status * 100_000 + 10_000
 
 
 class ApiError(MadangError):

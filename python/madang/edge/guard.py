@@ -39,6 +39,15 @@ def check_cross_site(request: Request, settings: EdgeSettings) -> None:
         raise ApiError(403, "X-CSRF-Token does not match the cookie")
 
 
+def is_own_origin(request: Request) -> bool:
+    """Tell whether the page that sent a request is of the host that it was sent to."""
+    try:
+        site = urlsplit(request.headers.get("origin") or "").netloc.lower()
+    except ValueError:
+        return False
+    return bool(site) and site == (request.headers.get("host") or "").lower()
+
+
 def check_origin(request: Request, settings: EdgeSettings) -> None:
     """Refuse a WebSocket that brings cookies from a page of another site."""
     by_cookie = request.principal is not None and request.principal.by_cookie
@@ -50,8 +59,7 @@ def check_origin(request: Request, settings: EdgeSettings) -> None:
     if origin is not None:
         if origin in settings.allowed_origins:
             return
-        host = (request.headers.get("host") or "").lower()
-        if host and urlsplit(origin).netloc.lower() == host:
+        if is_own_origin(request):
             return
     raise ApiError(403, "this origin may not open a WebSocket here")
 

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from madang.edge import eager
-from madang.edge.errors import ApiError
+from madang.edge.errors import OUTCOME_UNKNOWN, ApiError
 from madang.edge.request import Request
 from madang.edge.request_reader import PIECE_BYTES, Incoming, RequestReader
 from madang.edge.response import Response, encode_head, error_response
@@ -300,7 +300,7 @@ class HttpProtocol(asyncio.Protocol):
         self._task = None
         if task.cancelled():
             response = error_response(
-                ApiError(503, "no answer in time: the outcome is unknown, ask for it", 50_310_001)
+                ApiError(503, "no answer in time: the outcome is unknown, ask", OUTCOME_UNKNOWN)
             )
         else:
             error = task.exception()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from madang.bus import Bus, MemoryHub, Request, memory_bus_hub
 from madang.core.ids import new_request_id
 from madang.exchange import engine as engines
+from madang.exchange import settling as settling_module
 from madang.exchange.directory import BARRIER, COPY, Directory, DirectoryReplica
 from madang.exchange.engine.port import Engine
 from madang.exchange.settling import settle_everywhere
@@ -167,7 +170,12 @@ def test_after_the_venue_comes_back_everything_is_loaded_anew() -> None:
     run(work)
 
 
-def test_a_change_is_confirmed_once_every_replica_has_it() -> None:
+def answer_all(requests: list[Request]) -> None:
+    for request in requests:
+        request.respond(b"")
+
+
+def test_a_change_is_confirmed_once_every_replica_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The venue holds its answer to one of two replicas back, as it does while a change is new."""
 
     async def work(hub: MemoryHub) -> None:
@@ -189,7 +197,14 @@ def test_a_change_is_confirmed_once_every_replica_has_it() -> None:
         await settling
         assert all(1 in replica.directory.accounts for replica in replicas)
         barrier.close()
-        await settle_everywhere(operator, COPY)  # a venue that is away holds nobody up
+        settling = asyncio.create_task(settle_everywhere(operator, COPY))
+        await asyncio.wait([settling], timeout=HELD_S)
+        assert not settling.done(), "a venue that is away for a moment is waited for"
+        barrier = venue.bus.serve(BARRIER, answer_all)
+        await settling
+        barrier.close()
+        monkeypatch.setattr(settling_module, "SETTLE_TIMEOUT_MS", 100)
+        await settle_everywhere(operator, COPY)  # and for longer holds nobody up
         for replica in replicas:
             await replica.close()
 

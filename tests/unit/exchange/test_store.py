@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from madang.bus import Bus, memory_bus_hub
+from madang.bus import Bus, Request, memory_bus_hub
 from madang.core.clock import SystemClock
 from madang.edge import ApiError
 from madang.exchange.api.orders import check_choice
-from madang.exchange.api.store_client import Configuration, Configurations, StoreClient
+from madang.exchange.api.store_client import COPY, Configuration, Configurations, StoreClient
 from madang.exchange.ledger import store as store_module
 from madang.exchange.ledger.copy import copy_store
 from madang.exchange.ledger.store import ChoiceRefused, Store
@@ -141,11 +141,61 @@ def test_every_worker_learns_of_a_change_also_one_that_missed_it(tmp_path: Path)
         changed = await first.change(1, {"suspend_trade": True})
         assert changed.suspend_trade
         assert second.of(1) == changed, "at once"
+        held: list[Request] = []
+        slow = hub.open("worker-9")
+        service = slow.serve(f"settle.{COPY}.worker-9", held.extend)
+        changing = asyncio.create_task(first.change(1, {"suspend_trade": True}))
+        async with asyncio.timeout(LIMIT_S):
+            while not held:
+                await asyncio.sleep(0)
+        assert not changing.done(), "not confirmed before every worker has it"
+        held[0].respond(b"")
+        await changing
+        service.close()
         late = hub.open("worker-2")
         third = Configurations(late, StoreClient(late, SystemClock()))
         third.start()
         assert (await third.wait_for(1)).suspend_trade, "loaded by who came later"
         for replica in (first, second, third):
+            await replica.close()
+        await server.close()
+
+    asyncio.run(main())
+
+
+class LateAnswers(StoreClient):
+    """A store whose answers to changes come when `gate` is open, as on a busy link."""
+
+    gate: asyncio.Event
+
+    async def ask(self, kind: str, *, repeatable: bool = True, **fields: object) -> dict[str, Any]:
+        answer = await super().ask(kind, repeatable=repeatable, **fields)
+        if kind == "configure":
+            await self.gate.wait()
+        return answer
+
+
+def test_an_answer_that_comes_late_undoes_no_later_change(tmp_path: Path) -> None:
+    async def main() -> None:
+        hub = memory_bus_hub()
+        server = await open_store(tmp_path, "", hub.open("ledger"))
+        buses = [hub.open("worker-0"), hub.open("worker-1")]
+        late = LateAnswers(buses[0], SystemClock())
+        late.gate = asyncio.Event()
+        first = Configurations(buses[0], late)
+        second = Configurations(buses[1], StoreClient(buses[1], SystemClock()))
+        for replica in (first, second):
+            replica.start()
+            await replica.wait_for(1)
+        changing = asyncio.create_task(first.change(1, {"suspend_trade": True}))
+        async with asyncio.timeout(LIMIT_S):
+            while not (await second.wait_for(1)).suspend_trade:
+                await asyncio.sleep(0)
+        await second.change(1, {"suspend_trade": False})
+        late.gate.set()
+        await changing
+        assert first.of(1) == second.of(1) == Configuration(account=1)
+        for replica in (first, second):
             await replica.close()
         await server.close()
 

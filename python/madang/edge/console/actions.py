@@ -20,7 +20,7 @@ from madang.cluster.asking import ask
 from madang.cluster.errors import ControlRefused, NotRunning
 from madang.core import log
 from madang.edge.console.audit import ACCEPTED, ASKED, OPEN, Audit, Entry, Line
-from madang.edge.errors import ApiError
+from madang.edge.errors import OUTCOME_UNKNOWN, ApiError
 
 LOOK_S: Final = 0.5
 ASKED_LIMIT_S: Final = 10.0
@@ -80,7 +80,8 @@ class Actions:
             raise ApiError(409, refusal.message) from None
         except NotRunning as error:
             await self._say(id_, UNKNOWN, reason=error.message)
-            raise ApiError(503, f"{error.message}: whether it was begun is unknown") from None
+            text = f"{error.message}: whether it was begun is unknown"
+            raise ApiError(503, text, OUTCOME_UNKNOWN) from None
         operation = int(answer["operation"])
         await self._say(id_, ACCEPTED, operation=operation, supervisor=await self._supervisor())
         return Begun(id_, operation)

@@ -14,7 +14,7 @@ import msgspec
 from madang.bus import Bus, BusError, RequestRefused
 from madang.core.clock import Clock
 from madang.edge import ApiError
-from madang.exchange.api.refusals import UNAVAILABLE
+from madang.edge.errors import UNAVAILABLE
 from madang.wire.events import ACCOUNT_BODY, Order, parse_order
 from madang.wire.records import Account, Position, parse_account, parse_position
 

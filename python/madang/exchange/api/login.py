@@ -16,6 +16,7 @@ from madang.edge import ApiError
 from madang.exchange.api.authenticator import unauthorized
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.directory import DirectoryReplica
+from madang.exchange.registration import neighbourhood
 from madang.wire.records import Credential
 
 SECOND_NS: Final = 1_000_000_000
@@ -71,7 +72,7 @@ class Login:
 
     async def verify(self, name: str, password: str, address: str) -> Credential:
         """Return the password credential of who signed in; raises ApiError 401, 429 or 503."""
-        subjects = (f"address {address}", f"name {name}")
+        subjects = (f"address {neighbourhood(address)}", f"name {name}")
         check_attempts(self._limiter, subjects, self._clock.monotonic_ns())
         found = self._replica.directory.password(name)
         matches = await self._hashing.matches(None if found is None else found.value, password)
@@ -80,8 +81,8 @@ class Login:
             for subject in subjects:
                 self._limiter.failed(subject, self._clock.monotonic_ns())
             raise unauthorized()
-        for subject in subjects:
-            self._limiter.succeeded(subject)
+        # The address stays counted: else whoever has one account could guess at all others.
+        self._limiter.succeeded(f"name {name}")
         return current
 
     def _is_active(self, credential: Credential) -> bool:

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from madang.bus import Bus
 from madang.edge import ApiError
+from madang.edge.errors import OUTCOME_UNKNOWN
 from madang.exchange import directory
-from madang.exchange.api.refusals import OUTCOME_UNKNOWN, venue_unavailable
+from madang.exchange.api.refusals import venue_unavailable
 from madang.exchange.gateway import OutcomeUnknown, VenueUnavailable
 from madang.exchange.operator import Operator
 from madang.exchange.settling import settle_everywhere

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from madang.edge import ApiError
-from madang.edge.errors import MALFORMED
+from madang.edge.errors import MALFORMED, OUTCOME_UNKNOWN, UNAVAILABLE
 from madang.exchange.api.decimals import cash_text, price_text, quantity_text
 from madang.exchange.reasons import TEXTS
 from madang.wire.codes import Reason
@@ -20,8 +20,6 @@ from madang.wire.events import Result
 UNPROCESSABLE: Final = 42210000
 FORBIDDEN: Final = 40310000
 NOT_FOUND: Final = 40410000
-OUTCOME_UNKNOWN: Final = 50310000
-UNAVAILABLE: Final = 50310001
 
 SUB_PENNY: Final = "sub-penny increment does not fulfill minimum pricing criteria"
 _ECHO_CHARACTERS_MAX: Final = 40

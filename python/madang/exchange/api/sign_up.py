@@ -15,12 +15,13 @@ from msgspec import Meta
 
 from madang.core.clock import Clock
 from madang.edge import ApiError, Request, Response, json_response
+from madang.edge.errors import UNAVAILABLE
 from madang.exchange import passwords
 from madang.exchange.api.authenticator import unauthorized
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.login import AttemptLimiter, LoginSettings, check_attempts
 from madang.exchange.api.operating import Operating
-from madang.exchange.api.refusals import UNAVAILABLE, forbidden, invalid, unprocessable
+from madang.exchange.api.refusals import forbidden, invalid, unprocessable
 from madang.exchange.api.store_client import StoreClient
 from madang.exchange.api.web import SessionCookies, check_own_page
 from madang.exchange.directory import DirectoryReplica

@@ -16,7 +16,8 @@ from madang.bus import Bus, BusError, Gap, Message, NotDelivered, RequestRefused
 from madang.core import log
 from madang.core.clock import Clock
 from madang.edge import ApiError
-from madang.exchange.api.refusals import OUTCOME_UNKNOWN, UNAVAILABLE, invalid, not_found
+from madang.edge.errors import OUTCOME_UNKNOWN, UNAVAILABLE
+from madang.exchange.api.refusals import invalid, not_found
 from madang.exchange.settling import Settling, settle_everywhere
 
 SUBJECT: Final = "store.query"
@@ -41,10 +42,11 @@ class StoreClient:
         """Return the answer; raises ApiError 404, 422 or 503."""
         payload = msgspec.msgpack.encode({"kind": kind, **fields})
         end_ns = self._clock.monotonic_ns() + ANSWER_WITHIN_MS * _MILLISECOND_NS
+        code = UNAVAILABLE
         while True:
             left_ms = (end_ns - self._clock.monotonic_ns()) // _MILLISECOND_NS
             if left_ms <= 0:
-                raise ApiError(503, "the store does not answer", UNAVAILABLE)
+                raise ApiError(503, "the store does not answer", code)
             try:
                 answer = await self._bus.request(SUBJECT, payload, left_ms)
             except (NotDelivered, RequestRefused):
@@ -52,6 +54,7 @@ class StoreClient:
             except BusError:
                 if not repeatable:
                     raise ApiError(503, "outcome unknown, look again", OUTCOME_UNKNOWN) from None
+                code = OUTCOME_UNKNOWN
             else:
                 return _read(answer)
             await asyncio.sleep(RETRY_S)
@@ -127,9 +130,8 @@ class Configurations:
     async def change(self, account: int, changes: dict[str, bool]) -> Configuration:
         """Return what an account's configuration is once it is that on every worker."""
         answer = await self._store.ask("configure", account=account, changes=changes)
-        found = self._take(answer["row"])
         await settle_everywhere(self._bus, COPY)
-        return found
+        return msgspec.convert(answer["row"], Configuration)
 
     async def _caught_up(self) -> None:
         """Return once this copy is what the store's was, an open load included."""
@@ -137,14 +139,10 @@ class Configurations:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def _take(self, row: dict[str, Any]) -> Configuration:
-        found = msgspec.convert(row, Configuration)
-        self._chosen[found.account] = self._changed_meanwhile[found.account] = found
-        return found
-
     def _on_changed(self, messages: list[Message]) -> None:
         for message in messages:
-            self._take(msgspec.msgpack.decode(message.payload))
+            found = msgspec.msgpack.decode(message.payload, type=Configuration)
+            self._chosen[found.account] = self._changed_meanwhile[found.account] = found
 
     def _on_gap(self, _gap: Gap) -> None:
         self._reload()

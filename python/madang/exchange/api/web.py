@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from madang.core.clock import Clock
 from madang.core.ids import Kind, to_uuid
 from madang.edge import ApiError, Request, Response, json_response
+from madang.edge.guard import is_own_origin
 from madang.exchange.api import schemas
 from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.cookies import (
@@ -118,6 +118,5 @@ class WebSymbols:
 
 def check_own_page(request: Request) -> None:
     """Refuse a page of another site that signs a visitor in, up or out."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if request.headers.get("origin") is not None and not is_own_origin(request):
         raise ApiError(403, "this origin may not sign in here")

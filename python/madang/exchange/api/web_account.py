@@ -5,6 +5,7 @@ Only who signed in with a password may: a key cannot make keys, so to revoke it 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -16,9 +17,10 @@ from madang.exchange.api.cookies import SessionClaim, password_tag
 from madang.exchange.api.hashing import Hashing
 from madang.exchange.api.login import Login
 from madang.exchange.api.operating import Operating
-from madang.exchange.api.refusals import forbidden, invalid, not_found
+from madang.exchange.api.refusals import forbidden, invalid, not_found, unprocessable
 from madang.exchange.api.web import SessionCookies
 from madang.exchange.directory import DirectoryReplica
+from madang.exchange.operator import RefusedError
 from madang.wire.codes import CredentialKind
 from madang.wire.records import Credential
 
@@ -66,9 +68,13 @@ class WebKeys:
         if len(replica.directory.api_keys(account)) >= self._keys_max:
             raise self._too_many()
         operating = self._operating
-        key_id, secret = await operating.done(operating.operator.add_key(account))
+        try:
+            key_id, secret = await operating.done(operating.operator.add_key(account))
+        except RefusedError as error:
+            raise unprocessable(error.message) from None
         if key_id in replica.directory.api_keys(account)[self._keys_max :]:
-            await self._remove(account, key_id)
+            with suppress(RefusedError):  # somebody was faster
+                await self._remove(account, key_id)
             raise self._too_many()
         return json_response(NewKey(key_id, secret), 201)
 
@@ -86,7 +92,10 @@ class WebKeys:
         found = self._replica.directory.api_key(key_id)
         if found is None or found.account != account:
             raise not_found("API key not found")
-        await self._remove(account, key_id)
+        try:
+            await self._remove(account, key_id)
+        except RefusedError:  # revoked twice at once
+            raise not_found("API key not found") from None
         return Response(204)
 
 
@@ -119,9 +128,13 @@ class WebPassword:
             raise forbidden("the sign-in belongs to another account")
         hashed = await self._hashing.make(asked.new)
         operating = self._operating
-        await operating.done(
-            operating.operator.set_credential(claim.account, CredentialKind.PASSWORD, name, hashed)
+        command = operating.operator.set_credential(
+            claim.account, CredentialKind.PASSWORD, name, hashed
         )
+        try:
+            await operating.done(command)
+        except RefusedError as error:
+            raise unprocessable(error.message) from None
         return Response(204, headers=self._cookies.of(_with_value(held, hashed), request))
 
     def _name(self, claim: SessionClaim) -> str:

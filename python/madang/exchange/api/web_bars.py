@@ -14,11 +14,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from madang.edge import ApiError, Operation, Request, Response, Role, Route, json_response
+from madang.edge.errors import UNAVAILABLE
 from madang.exchange.api.decimals import price_text, quantity_text
 from madang.exchange.api.ledger_client import LedgerClient
 from madang.exchange.api.market import LAST_NS
 from madang.exchange.api.market_render import vwap_text
-from madang.exchange.api.refusals import UNAVAILABLE, echo, invalid, not_found
+from madang.exchange.api.refusals import echo, invalid, not_found
 from madang.exchange.api.schemas import Decimal
 from madang.exchange.api.times import SECOND_NS, parse_time
 from madang.exchange.directory import DirectoryReplica
