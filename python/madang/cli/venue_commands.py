@@ -10,12 +10,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from madang.bus import Bus
+from madang.bus import Bus, BusError
 from madang.cli import session
 from madang.cli.amounts import UsageError, price_units, quantity_units
 from madang.cli.app import prepare_state
+from madang.exchange.api.feed_client import FeedClient, FeedUnavailable
 from madang.exchange.ledger.copy import FILE as HISTORY
 from madang.exchange.ledger.copy import STORE_FILE, copy_history, copy_store
+from madang.exchange.listing import EXCHANGE_RULE
 from madang.exchange.operator import read_directory
 from madang.exchange.venue import backup as copies
 from madang.exchange.venue import maintenance
@@ -37,14 +39,18 @@ Symbol = Annotated[str | None, typer.Argument(help="One instrument; without it, 
 def instrument(
     symbol: Annotated[str, typer.Argument(help="Symbol, e.g. AAPL")],
     name: Annotated[str, typer.Option(help="Name for people.")] = "",
-    exchange: Annotated[str, typer.Option(help="One of Alpaca's exchange codes.")] = "NASDAQ",
+    exchange: Annotated[str, typer.Option(help=f"{EXCHANGE_RULE}.")] = "NASDAQ",
     tick: Annotated[str, typer.Option(help="Smallest price step.")] = "0.01",
     lot: Annotated[str, typer.Option(help="Smallest quantity step.")] = "0.000000001",
     reference_price: Annotated[str, typer.Option(help="Price before the first trade.")] = "0",
-    collar_percent: Annotated[int, typer.Option(help="How far a market order may go.")] = 5,
+    collar_percent: Annotated[
+        int, typer.Option(min=1, max=100, help="How far a market order may go.")
+    ] = 5,
     state: StateOption = None,
 ) -> None:
     """Create an instrument or change its rules."""
+    if price_units(tick) < 1 or quantity_units(lot) < 1:
+        raise UsageError("--tick and --lot must be above 0", tick=tick, lot=lot)
     terms = InstrumentTerms(
         symbol.encode(),
         name=name.encode(),
@@ -86,7 +92,7 @@ def close(symbol: Symbol = None, state: StateOption = None) -> None:
 
 
 def _set_session(symbol: str | None, wanted: Session, state: str | None) -> None:
-    async def work(bus: Bus) -> None:
+    async def work(bus: Bus) -> str:
         number = MARKET
         if symbol is not None:
             known = (await read_directory(bus)).instruments.get(symbol)
@@ -94,9 +100,23 @@ def _set_session(symbol: str | None, wanted: Session, state: str | None) -> None
                 raise UsageError(f"there is no instrument {symbol}", symbol=symbol)
             number = known.number
         await session.operator(bus).set_session(number, wanted)
+        return "" if symbol is None else await _effective_session(bus, symbol)
 
-    session.change(state, work)
+    effective = session.change(state, work)
     typer.echo(f"{symbol or 'the market'} is {wanted.name.lower()}")
+    if effective not in ("", wanted.name.lower()):
+        typer.echo(f"but nothing trades yet: the market as a whole is {effective}")
+
+
+async def _effective_session(bus: Bus, symbol: str) -> str:
+    """Return the stricter of an instrument's session and the market's, "" where nobody can tell."""
+    feed = FeedClient(bus)
+    try:
+        await feed.sync()
+        found = [state.session for state in await feed.symbols() if state.symbol == symbol]
+    except (BusError, FeedUnavailable):
+        return ""
+    return found[0] if found else ""
 
 
 def _committed(state: str | None) -> int | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from madang.bus import Bus
 from madang.core.errors import MadangError
 from madang.core.ids import new_request_id
+from madang.exchange.listing import EXCHANGE_RULE, SYMBOL_RULE, is_exchange, is_symbol
 from madang.exchange.reasons import TEXTS
 from madang.wire import commands
 from madang.wire.codes import CASH, AccountState, CredentialKind, Reason
@@ -41,6 +42,10 @@ class RefusedError(MadangError):
     def __init__(self, what: str, result: Result) -> None:
         text = TEXTS.get(result.reason, "refused")
         super().__init__(f"{what}: {text}", reason=Reason(result.reason), a=result.a, b=result.b)
+
+
+class ListingError(MadangError):
+    """An instrument cannot be called so, or not be listed there."""
 
 
 class Listing(NamedTuple):
@@ -151,7 +156,12 @@ class Operator:
         return key_id, secret
 
     async def set_instrument(self, terms: commands.InstrumentTerms) -> int:
-        """Create or change an instrument and return its number."""
+        """Create or change an instrument and return its number; raises ListingError."""
+        symbol, exchange = terms.symbol.decode(), terms.exchange.decode()
+        if not is_symbol(symbol):
+            raise ListingError(f"symbol {symbol!r}: expected {SYMBOL_RULE}", symbol=symbol)
+        if not is_exchange(exchange):
+            raise ListingError(f"exchange {exchange!r}: expected {EXCHANGE_RULE}", symbol=symbol)
         command = commands.encode_set_instrument(self._new_id(), terms)
         return (await self._submit(f"instrument {terms.symbol.decode()}", command)).number
 

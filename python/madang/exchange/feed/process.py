@@ -23,6 +23,7 @@ from madang.exchange.feed.days import MINUTE_NS, Days
 from madang.exchange.feed.depth import DEPTH_LEVELS, DepthState, best, state_of
 from madang.exchange.feed.market import TRADES_KEPT, Market, TradeTick
 from madang.exchange.feed.settings import FeedOptions
+from madang.exchange.listing import subject_token
 from madang.exchange.venue.follower import Follower
 from madang.wire.codes import Side
 
@@ -78,7 +79,7 @@ class Feed:
 
     def _wanted(self, what: str, number: int) -> str | None:
         """Return the subject if anybody listens."""
-        subject = f"market.{what}.{self._market.symbols[number]}"
+        subject = f"market.{what}.{subject_token(self._market.symbols[number])}"
         return subject if self._bus.interested(subject) else None
 
     def _publish(self, subject: str, number: int, fields: dict[str, object]) -> None:
@@ -147,7 +148,8 @@ class Feed:
         """Publish changed books, and bars that are over, for ever."""
         while True:
             for book in self._market.take_books(follower.engine):
-                self._bus.publish(f"market.book.{book['symbol']}", msgspec.msgpack.encode(book))
+                subject = f"market.book.{subject_token(str(book['symbol']))}"
+                self._bus.publish(subject, msgspec.msgpack.encode(book))
             self.publish_depths(follower.engine)
             self.tell_bars()
             await asyncio.sleep(BOOK_INTERVAL_S)

@@ -23,6 +23,7 @@ from madang.exchange.feed.bars import Bar, BarBook, SymbolBars
 from madang.exchange.feed.days import Days
 from madang.exchange.feed.depth import Delta, DepthState
 from madang.exchange.feed.market import TradeTick
+from madang.exchange.listing import subject_token
 from madang.exchange.stream import page_messages as say
 from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
 from madang.wire.codes import Session
@@ -65,8 +66,9 @@ class SymbolMarket:
         self._published = 0
         self._day_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        token = subject_token(self.symbol)
         self._subscriptions = [
-            owner.bus.subscribe(f"market.{what}.{self.symbol}", self._on_messages, self._on_gap)
+            owner.bus.subscribe(f"market.{what}.{token}", self._on_messages, self._on_gap)
             for what in SUBJECTS
         ]
         self._reload()

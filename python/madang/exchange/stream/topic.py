@@ -20,6 +20,7 @@ from madang.exchange.api.feed_client import FeedClient, FeedUnavailable
 from madang.exchange.api.ledger_client import LedgerClient, LedgerUnavailable
 from madang.exchange.api.market_render import Tape, tape_of
 from madang.exchange.directory import DirectoryReplica
+from madang.exchange.listing import subject_token
 from madang.exchange.stream import market_messages as say
 from madang.hub import Channel, Connection, Hub, StateChannel
 
@@ -78,7 +79,7 @@ class Topic:
         self.sources = sources
         self._leave = leave
         self.open()
-        pattern = ">" if symbol == EVERY else symbol
+        pattern = ">" if symbol == EVERY else subject_token(symbol)
         subject = f"market.{SUBJECTS[kind]}.{pattern}"
         self._subscription = sources.bus.subscribe(subject, self._on_messages, self._on_gap)
 

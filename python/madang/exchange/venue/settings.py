@@ -9,12 +9,14 @@ from typing import Literal
 import msgspec
 
 from madang.core.errors import SettingsError
+from madang.exchange.listing import EXCHANGE_RULE, SYMBOL_RULE, is_exchange, is_symbol
 from madang.exchange.venue.log import LogSettings
 from madang.exchange.venue.schedule import OpenHours, zone_of
 from madang.exchange.venue.sequencer import SequencerSettings
 from madang.wire.codes import FEE_PPM_MAX, PRICE_MAX, PRICE_SCALE, QUANTITY_MAX, QUANTITY_SCALE
 from madang.wire.commands import InstrumentTerms
 
+NAME_BYTES_MAX = 64
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -31,14 +33,12 @@ class InstrumentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     def terms(self, collar_bps: int) -> InstrumentTerms:
         """Return the instrument's rules in units; raises SettingsError."""
         key = f"instruments.{self.symbol}"
-        texts = (
-            ("symbol", self.symbol, 1, 16),
-            ("name", self.name, 0, 64),
-            ("exchange", self.exchange, 1, 8),
-        )
-        for field, text, least, most in texts:
-            if not least <= len(text.encode()) <= most:
-                raise SettingsError("venue", f"{key}.{field}", f"{least} to {most} bytes")
+        if not is_symbol(self.symbol):
+            raise SettingsError("venue", f"{key}.symbol", SYMBOL_RULE)
+        if not is_exchange(self.exchange):
+            raise SettingsError("venue", f"{key}.exchange", EXCHANGE_RULE)
+        if len(self.name.encode()) > NAME_BYTES_MAX:
+            raise SettingsError("venue", f"{key}.name", f"at most {NAME_BYTES_MAX} bytes")
         return InstrumentTerms(
             self.symbol.encode(),
             name=self.name.encode(),
