@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -342,3 +343,42 @@ def test_up_runs_what_the_settings_describe_in_the_foreground(shell: Terminal) -
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     process.stdout.close()
+
+
+def test_what_the_first_start_had_in_its_environment_the_next_has_not(shell: Terminal) -> None:
+    port = free_port()
+    shell.good("start", "echo.py", "--name", "first", "SECRET", COLOUR="red")
+    shell.until_said("first", "begins ['SECRET'] red")
+    shell.good("start", "echo.py", "--name", "second")
+    shell.until_said("second", "begins [] None")
+    shell.good("start", "hello:app", "--port", str(port), TASTE="sweet")
+    assert "TASTE=sweet" in shell.good("env", "hello-0").out
+    assert "COLOUR" not in shell.good("env", "hello-0").out
+    shell.good("save")
+    shell.good("stop")
+    shell.good("resurrect")
+    until(lambda: shell.logs("first").count("begins ['SECRET'] red") == 2)
+    until(lambda: shell.logs("second").count("begins [] None") == 2)
+
+
+def test_a_reload_finds_what_a_link_leads_to_by_then(shell: Terminal) -> None:
+    """The usual deploy: a folder for each release, and a link `current` that is moved."""
+    home, port = shell.folder, free_port()
+    hello = (home / "hello.py").read_text()
+    for release in ("one", "two"):
+        (home / release).mkdir()
+        (home / release / "hello.py").write_text(hello.replace("one", release))
+    link = home / "current"
+    link.symlink_to("one")
+    where = {"PWD": str(link)}
+    shell.folder = link
+    shell.good("start", "hello:app", "--port", str(port), "--state", str(home / ".madang"), **where)
+    shell.folder = home
+    assert get(port).startswith("one ")
+    (home / "next").symlink_to("two")
+    (home / "next").rename(link)
+    shutil.rmtree(home / "one")
+    shell.good("reload", "hello")
+    assert get(port).startswith("two ")
+    shell.good("restart", "hello")
+    assert get(port).startswith("two ")

@@ -8,8 +8,8 @@ short words of the command line: `module`, `program`, `port`, `host`, `inherit`,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from madang.cli.place import working_directory
 from madang.cli.targets import find_target, ports_of, size_bytes, span_s
 from madang.cluster.checks import check_application
 from madang.cluster.entries import decode_application
@@ -42,7 +42,7 @@ def _entry(name: str, table: Mapping[str, object]) -> dict[str, object]:
     """Return the entry that a table means."""
     entry = {key: value for key, value in table.items() if key not in SHORT}
     entry["name"] = name
-    folder = Path(str(table.get("directory", "."))).absolute()
+    folder = working_directory() / str(table.get("directory", ""))
     entry["directory"] = str(folder)
     if "kind" not in table:
         word, module = table.get("target"), table.get("module")

@@ -33,6 +33,18 @@ def runtime_dir(state_dir: Path) -> Path:
     return Path(folder) / f"madang-{os.getuid()}-{digest}"
 
 
+def working_directory() -> Path:
+    """Return where the command is typed, by the name that the shell knows it by.
+
+    A link such as `current`, which leads to another release after a deploy, stays a link, so that
+    a reload finds what it leads to then.
+    """
+    named = os.environ.get("PWD", "")
+    if os.path.isabs(named) and os.path.exists(named) and os.path.samefile(named, "."):
+        return Path(named)
+    return Path.cwd()
+
+
 def control_path(state: str | None) -> Path:
     """Return where the supervisor answers that is meant by `state`, the value of a flag."""
     return runtime_dir(find_state_dir(state)) / CONTROL

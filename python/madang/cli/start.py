@@ -32,7 +32,7 @@ from madang.cli.asking import (
     tell,
 )
 from madang.cli.changed import changed
-from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
+from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir, working_directory
 from madang.cli.targets import Entry
 from madang.cluster.checks import check_application
 from madang.cluster.entries import decode_application, encode_application
@@ -115,7 +115,7 @@ def start(
     if target is not None and not program and not foreground and _is_known(state_dir, target):
         entries: list[Entry | str] = [target]
     else:
-        folder = Path(directory or ".").absolute()
+        folder = working_directory() / (directory or "")
         found = targets.find_target(target, module, program, folder)
         entries = [entry_of(found, kind, folder, given)]
     if foreground:
@@ -143,6 +143,7 @@ def entry_of(
             **targets.inherited(os.environ, bool(ports)),
             **targets.assignments(given["environment"] or ()),
         },
+        "inherits_environment": False,  # of whoever's shell began the supervisor
         "directory": str(folder),
         "user": given["user"],
         "nice": given["nice"],
@@ -330,7 +331,8 @@ def _start_all(config: Path | None, given: Mapping[str, Any], *, demo: bool) -> 
 
 def _from_here(application: ApplicationSettings) -> Entry:
     """Return the entry; paths in it are meant from here, wherever the supervisor may be."""
-    return encode_application(replace(application, directory=application.directory or os.getcwd()))
+    here = str(working_directory())
+    return encode_application(replace(application, directory=application.directory or here))
 
 
 def _not_there(

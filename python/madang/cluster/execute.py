@@ -7,8 +7,17 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from madang.cluster.launch import OPEN_FILES_VARIABLE
+
 HIGH_DESCRIPTOR = 200
 FIRST_DESCRIPTOR = 3
+
+
+def inherited_environment(*, whole: bool) -> dict[str, str]:
+    """Return what a process finds of the supervisor's own: all, or what our programs need."""
+    return {
+        name: value for name, value in os.environ.items() if whole or name == OPEN_FILES_VARIABLE
+    }
 
 
 def execute(

@@ -84,6 +84,7 @@ class ApplicationSettings:
     kind: Kind = Kind.ROLE
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    inherits_environment: bool = True  # the supervisor's, below its own
     directory: str = ""
     user: str = ""
     ready: str = "notify"

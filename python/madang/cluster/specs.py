@@ -10,6 +10,7 @@ from pathlib import Path
 
 from madang.cluster import escaped
 from madang.cluster.application import Child
+from madang.cluster.execute import inherited_environment
 from madang.cluster.launch import VARIABLE
 from madang.cluster.policy import MS, Limits
 from madang.cluster.settings import (
@@ -131,7 +132,7 @@ def launch_variables(
         "pid_variables": ["WATCHDOG_PID", *(["LISTEN_PID"] if ports else [])],
     }
     variables = {
-        **os.environ,
+        **inherited_environment(whole=own.inherits_environment),
         **child_variables(settings, child),
         "NOTIFY_SOCKET": notify_address,
         "WATCHDOG_USEC": str(settings.watchdog.abort_ms * 1_000),

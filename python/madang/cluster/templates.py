@@ -7,13 +7,12 @@ nothing here waits. Applications with the same imports share one until either is
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from madang.cluster import channel
-from madang.cluster.execute import execute
+from madang.cluster.execute import execute, inherited_environment
 from madang.cluster.handles import Share, given_socket, handle
 from madang.cluster.settings import ASGI_MAIN, ApplicationSettings, Kind
 
@@ -51,6 +50,7 @@ class Recipe:
     directory: str
     environment: tuple[tuple[str, str], ...]
     stamp: int = 0
+    inherits_environment: bool = True
 
 
 def recipe(application: ApplicationSettings, stamp: int) -> Recipe:
@@ -63,7 +63,8 @@ def recipe(application: ApplicationSettings, stamp: int) -> Recipe:
         if not folder:
             modules = (*modules, file.removesuffix(".py"))
     environment = tuple(sorted(application.environment.items()))
-    return Recipe(modules, application.directory, environment, stamp)
+    inherits = application.inherits_environment
+    return Recipe(modules, application.directory, environment, stamp, inherits)
 
 
 class Template:
@@ -109,7 +110,8 @@ class Template:
         self.channel, theirs = channel.pair()
         self.channel.setblocking(False)
         told = json.dumps({"modules": self.recipe.modules, "directory": self.recipe.directory})
-        environment = {**os.environ, **dict(self.recipe.environment)}
+        inherited = inherited_environment(whole=self.recipe.inherits_environment)
+        environment = {**inherited, **dict(self.recipe.environment)}
         arguments = ["-m", "madang.cluster.template", told]
         self.pid = execute(arguments, environment, [theirs.fileno()], self._output)
         theirs.close()
@@ -117,7 +119,7 @@ class Template:
     def spawn(self, request: SpawnRequest) -> list[Spawned]:
         """Ask for a child; return the answer when it is known at once."""
         if self.unsafe:
-            return [_execute_child(request)]
+            return [self._execute(request)]
         self._requests[request.id] = request
         if self._ready:
             self._send(request)
@@ -189,24 +191,25 @@ class Template:
         self.unsafe = reason
         self.close()
         waiting, self._requests = list(self._requests.values()), {}
-        return [_execute_child(request) for request in waiting]
+        return [self._execute(request) for request in waiting]
+
+    def _execute(self, request: SpawnRequest) -> Spawned:
+        """Start a child by exec."""
+        spec = {SPEC_VARIABLE: json.dumps(request.spec)}
+        inherited = inherited_environment(whole=self.recipe.inherits_environment)
+        environment = {**inherited, **request.environment, **spec}
+        arguments = ["-m", "madang.cluster.child"]
+        try:
+            pid = execute(arguments, environment, request.descriptors, request.descriptors[0])
+        except OSError as error:
+            return Spawned(request.id, None, str(error))
+        return Spawned(request.id, pid)
 
     def close(self) -> None:
         """Close the channel: the process ends."""
         if self.channel is not None:
             self.channel.close()
             self.channel = None
-
-
-def _execute_child(request: SpawnRequest) -> Spawned:
-    spec = {SPEC_VARIABLE: json.dumps(request.spec)}
-    environment = {**os.environ, **request.environment, **spec}
-    arguments = ["-m", "madang.cluster.child"]
-    try:
-        pid = execute(arguments, environment, request.descriptors, request.descriptors[0])
-    except OSError as error:
-        return Spawned(request.id, None, str(error))
-    return Spawned(request.id, pid)
 
 
 class Templates:
@@ -235,6 +238,7 @@ class Templates:
             words["directory"],
             tuple((name, value) for name, value in words["environment"]),
             words["stamp"],
+            words.get("inherits_environment", True),
         )
         template = self._found[made_of] = Template(made_of, self._output)
         template.go_on(share)
