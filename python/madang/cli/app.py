@@ -15,6 +15,7 @@ import msgspec
 
 from madang.cli.settings import Settings
 from madang.cluster.agent import AGENT_PORT, HEALTH_PORT
+from madang.cluster.agent import NAME as AGENT
 from madang.cluster.settings import (
     ApplicationSettings,
     ClusterSettings,
@@ -39,6 +40,7 @@ def compose(settings: Settings, *, demo: bool) -> ClusterSettings:
     """Return what the supervisor runs; a demo's terminal is for its visitor, not for its log."""
     applications = [*(_market(settings, demo=demo) if settings.has_market else ())]
     applications += settings.applications
+    applications += [*_agent(settings), *_exporter(settings)]
     return ClusterSettings(
         state_dir=settings.state_dir,
         runtime_dir=settings.runtime_dir,
@@ -64,10 +66,6 @@ def _market(settings: Settings, *, demo: bool) -> list[ApplicationSettings]:
         _application("feed", replica, REPLICA_NICE),
         _workers(settings),
     ]
-    applications += _agent(settings)
-    if settings.cluster.metrics_port:
-        section = settings.cluster
-        applications.append(exporter(section.metrics_port, section.metrics_host, PRELOAD))
     if demo:
         applications.append(_traders(settings))
     return applications
@@ -110,13 +108,28 @@ def _agent(settings: Settings) -> list[ApplicationSettings]:
     if not ports:
         return []
     agent = ApplicationSettings(
-        name="agent",
+        name=AGENT,
         target="madang.cluster.agent:main",
         ports=ports,
-        options={"applications": ["worker"]},
-        preload=PRELOAD,
+        options={"applications": _served(settings)},
+        preload=PRELOAD if settings.has_market else ("madang.cluster.agent",),
     )
     return [agent]
+
+
+def _served(settings: Settings) -> list[str]:
+    """Return the names of the applications that have clients."""
+    own = [a.name for a in settings.applications if a.ports]
+    return [*(["worker"] if settings.has_market else []), *own]
+
+
+def _exporter(settings: Settings) -> list[ApplicationSettings]:
+    """Return the process that serves `/metrics` on a port of its own, where one is set."""
+    section = settings.cluster
+    if not section.metrics_port:
+        return []
+    preload = PRELOAD if settings.has_market else ()
+    return [exporter(section.metrics_port, section.metrics_host, preload)]
 
 
 def _traders(settings: Settings) -> ApplicationSettings:

@@ -19,6 +19,7 @@ from madang.cluster.control import ANSWER_BYTES_MAX, SOCKET_NAME
 from madang.cluster.node import NodeState, NodeWatch, NodeWish
 from madang.cluster.process import Process
 
+NAME: Final = "agent"
 AGENT_PORT: Final = "agent"
 HEALTH_PORT: Final = "health"
 CONNECTIONS_MAX: Final = 64

@@ -181,6 +181,9 @@ def _security_group(ports: tuple[int, ...]) -> Template:
 
 
 def _target_group(balancing: Balancing, protocol: str, attributes: Mapping[str, str]) -> Template:
+    if not balancing.asks_health:
+        text = "an application of your own answers no /healthz: set [balancer] health_port"
+        raise BalancerError(text)
     targets = [_target(node) for node in balancing.nodes if node not in balancing.down]
     health_port = balancing.settings.health_port
     return {

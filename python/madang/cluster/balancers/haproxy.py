@@ -2,6 +2,7 @@
 
 HAProxy asks `/healthz`: 200 takes part, 404 drains (`disable-on-404`), anything else is down. With
 `[balancer] agent_port` it also asks the agent of each machine, which says the share it can take.
+An application of one's own is asked on `[balancer] health_port`; without one it is only connected.
 """
 
 from __future__ import annotations
@@ -41,19 +42,28 @@ frontend madang
     {_bind(balancing)}
     # What may have been carried out is never sent twice: only reading is repeated.
     http-request disable-l7-retry unless METH_GET
-    http-request deny if {{ path /metrics }}
-    http-request deny deny_status 413 if {{ req.body_size gt {limits.body_bytes_max} }}
+{_refusals(balancing)}\
     http-request set-header X-Forwarded-Proto {"https" if settings.tls_cert else "http"}
     option forwardfor
     default_backend madang
 backend madang
     balance leastconn
-    option httpchk GET /healthz
-    http-check expect status 200
-    http-check disable-on-404
-    default-server {_default_server(balancing)}
+{_health(balancing)}    default-server {_default_server(balancing)}
 {_servers(balancing)}
 """
+
+
+def _refusals(balancing: Balancing) -> str:
+    kept = ["deny if { path /metrics }"] if balancing.is_market else []
+    large = f"deny deny_status 413 if {{ req.body_size gt {balancing.limits.body_bytes_max} }}"
+    return "".join(f"    http-request {rule}\n" for rule in (*kept, large))
+
+
+def _health(balancing: Balancing) -> str:
+    if not balancing.asks_health:
+        return ""
+    lines = ("option httpchk GET /healthz", "http-check expect status 200")
+    return "".join(f"    {line}\n" for line in (*lines, "http-check disable-on-404"))
 
 
 def _bind(balancing: Balancing) -> str:
@@ -65,12 +75,14 @@ def _bind(balancing: Balancing) -> str:
 
 def _default_server(balancing: Balancing) -> str:
     settings = balancing.settings
-    words = [CHECK, f"weight {WEIGHT}", f"slowstart {settings.slow_start_s}s"]
+    checked = balancing.checked_port
+    words = [CHECK, *([f"port {checked}"] if checked else [])]
+    words += [f"weight {WEIGHT}", f"slowstart {settings.slow_start_s}s"]
     words.append(f"maxconn {settings.connections_per_node_max}")
     if settings.agent_port:
         words.append(f"agent-check agent-port {settings.agent_port} agent-inter 1s")
     if balancing.limits.proxy_protocol:
-        words.append("send-proxy-v2 check-send-proxy")
+        words.append("send-proxy-v2" if checked else "send-proxy-v2 check-send-proxy")
     return " ".join(words)
 
 

@@ -61,10 +61,13 @@ http {{
 
 
 def _locations(balancing: Balancing) -> str:
-    return f"""\
-        location = /metrics {{
+    kept = """\
+        location = /metrics {
             deny all;
-        }}
+        }
+"""
+    return f"""\
+{kept if balancing.is_market else ""}\
         location / {{
             proxy_pass http://madang;
             proxy_http_version 1.1;

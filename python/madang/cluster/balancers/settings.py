@@ -83,6 +83,9 @@ class Balancing:
     limits: EdgeLimits
     nodes: tuple[str, ...]
     down: frozenset[str] = frozenset()
+    is_market: bool = True
+    """Whether behind it are our workers, which answer `/healthz` and keep `/metrics`; an
+    application of one's own has all paths for itself."""
 
     def __post_init__(self) -> None:
         if not self.nodes:
@@ -104,6 +107,16 @@ class Balancing:
         """How long a connection may say nothing: two missed pings, and any handler's time."""
         ping_ms = 2 * (self.limits.ping_interval_ms + self.limits.pong_timeout_ms)
         return seconds(max(ping_ms, self.limits.handler_timeout_ms + 5_000))
+
+    @property
+    def asks_health(self) -> bool:
+        """Whether a balancer can ask a machine how it is."""
+        return self.is_market or self.settings.health_port > 0
+
+    @property
+    def checked_port(self) -> int:
+        """Where the balancer asks; 0: where it sends requests."""
+        return 0 if self.is_market else self.settings.health_port
 
     @property
     def keep_alive_s(self) -> int:
