@@ -14,6 +14,8 @@ import time
 from decimal import ROUND_HALF_UP, Decimal
 
 from alpaca.common.exceptions import APIError
+from alpaca.data.historical import StockHistoricalDataClient as DataClient
+from alpaca.data.requests import StockLatestTradeRequest
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest
@@ -27,15 +29,19 @@ TICK = Decimal("0.01")
 class MarketMaker:
     """Quotes one symbol."""
 
-    def __init__(self, client: TradingClient, symbol: str) -> None:
-        self._client = client
-        self._symbol = symbol
+    def __init__(self, client: TradingClient, data: DataClient, symbol: str) -> None:
+        self._client, self._data, self._symbol = client, data, symbol
         self._target, self.fair = self._look()
 
     def _look(self) -> tuple[Decimal, Decimal]:
         """Return how much is held, and the last price."""
-        position = self._client.get_open_position(self._symbol)
-        return Decimal(position.qty), Decimal(position.current_price)
+        held = [p for p in self._client.get_all_positions() if p.symbol == self._symbol]
+        if held:
+            return Decimal(held[0].qty), Decimal(held[0].current_price)
+        asked = StockLatestTradeRequest(symbol_or_symbols=self._symbol)
+        return Decimal(0), Decimal(
+            str(self._data.get_stock_latest_trade(asked)[self._symbol].price)
+        )
 
     def round(self) -> tuple[Decimal, Decimal]:
         """Quote anew; returns bid and ask."""
@@ -64,9 +70,8 @@ def main() -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between rounds")
     chosen = parser.parse_args()
-    maker = MarketMaker(
-        TradingClient(chosen.key, chosen.secret, url_override=chosen.url), chosen.symbol
-    )
+    who = {"api_key": chosen.key, "secret_key": chosen.secret, "url_override": chosen.url}
+    maker = MarketMaker(TradingClient(**who), DataClient(**who), chosen.symbol)
     while True:
         print("bid {}, ask {}".format(*maker.round()), flush=True)
         time.sleep(chosen.pause)

@@ -20,12 +20,12 @@ LINES_MAX = 60
 
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
-    with running_venue(tmp_path_factory.mktemp("venue"), "maker", "taker") as running:
+    with running_venue(tmp_path_factory.mktemp("venue"), "maker", "taker", "poor") as running:
         yield running
 
 
-def quotes(venue: Venue) -> dict[str, Decimal]:
-    rows = venue.call("maker", "GET", "/v2/orders").rows()
+def quotes(venue: Venue, who: str = "maker") -> dict[str, Decimal]:
+    rows = venue.call(who, "GET", "/v2/orders").rows()
     return {row["side"]: Decimal(row["limit_price"]) for row in rows}
 
 
@@ -57,6 +57,30 @@ def test_the_market_maker_quotes_both_sides_and_leans_against_its_stock(venue: V
             "lower quotes",
         )
         assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(LIMIT_S)
+
+
+def test_the_market_maker_begins_with_money_alone(venue: Venue) -> None:
+    """As the demo's account does: cash, and not one share."""
+    venue.madang("venue", "instrument", "NEW", "--reference-price", "10")
+    venue.madang("account", "fund", venue.people["taker"].name, "--shares", "NEW=100")
+    order = {"symbol": "NEW", "type": "limit", "time_in_force": "day", "qty": "1"}
+    venue.order("maker", **order, side="buy", limit_price="10")
+    venue.order("taker", **order, side="sell", limit_price="10")
+    person = venue.people["poor"]
+    process = subprocess.Popen(
+        [
+            sys.executable, "-W", "ignore", str(MARKET_MAKER), "NEW", "--url", venue.url,
+            "--key", person.key_id, "--secret", person.secret, "--pause", "0.05",
+        ],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: quotes(venue, "poor") == {"buy": Decimal("9.99")}, LIMIT_S, "a bid")
+        venue.order("taker", **{**order, "qty": "10"}, side="sell", limit_price="9")
+        wait_for(lambda: set(quotes(venue, "poor")) == {"buy", "sell"}, LIMIT_S, "both sides")
     finally:
         process.terminate()
         process.wait(LIMIT_S)
