@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from madang.bus import Bus
+from madang.cli.session import with_bus
+from madang.core.ids import new_request_id
+from madang.exchange.gateway import OrderGateway
+from madang.wire.codes import PRICE_SCALE, Reason
+from madang.wire.commands import InstrumentTerms, encode_set_instrument
+from madang.wire.events import Result
 from tests.support.running import wait_for
 from tests.support.venue_fixture import Person, Venue, running_venue
 
@@ -117,6 +124,32 @@ def test_a_new_instrument_trades_at_once(venue: Venue) -> None:
     assert order["status"] == "new"
 
 
+def test_a_symbol_that_a_log_may_hold_harms_no_other(venue: Venue) -> None:
+    """The commands refuse such names; the venue's log takes any bytes."""
+    feed = venue.pids("feed")
+
+    async def list_it(bus: Bus) -> Result:
+        terms = InstrumentTerms(b"lower case", reference_price=5 * PRICE_SCALE)
+        return await OrderGateway(bus).submit(encode_set_instrument(new_request_id(), terms))
+
+    assert with_bus(str(venue.state), list_it).reason == Reason.OK
+    wait_for(
+        lambda: venue.call("maker", "GET", "/v2/assets/lower%20case").status == 200,
+        REVOKED_LIMIT_S,
+        "the odd instrument",
+    )
+    order = {"qty": "1", "side": "buy", "type": "limit", "time_in_force": "day"}
+    for symbol in ("lower case", "MSFT"):
+        venue.order("maker", **order, symbol=symbol, limit_price="49.37")
+
+    def bid() -> float:
+        answer = venue.call("maker", "GET", "/v2/stocks/MSFT/quotes/latest").json()
+        return float(answer["quote"]["bp"])
+
+    wait_for(lambda: bid() == 49.37, REVOKED_LIMIT_S, "the quote of another symbol")
+    assert venue.pids("feed") == feed
+
+
 def test_a_venue_is_verified_backed_up_and_restored_while_it_runs(
     venue: Venue, tmp_path: Path
 ) -> None:
@@ -148,6 +181,9 @@ def test_verifying_nothing_is_no_success(venue: Venue, tmp_path: Path) -> None:
         ("account", "create", "maker-again", "--cash", "many"),
         ("venue", "halt", "NONE"),
         ("venue", "instrument", "X", "--tick", "0"),
+        ("venue", "instrument", "lower case"),
+        ("venue", "instrument", "삼성전자"),
+        ("venue", "instrument", "X", "--exchange", "XNAS"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(venue: Venue, arguments: tuple[str, ...]) -> None:
