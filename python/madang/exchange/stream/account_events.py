@@ -213,13 +213,16 @@ class AccountEvents:
                 return
 
     def _give_up(self, why: str) -> None:
-        """Close everybody who listens or waits, so that they come back and load anew."""
+        """Close everybody who listens or waits, so that they come back and load anew.
+
+        It is let go even where it is kept for who moves: whoever joins next begins anew.
+        """
         log.get("stream").warning("order events interrupted", account=self.account, reason=why)
         waiting, self._waiting = self._waiting, {}
         for connection in waiting:
             connection.close(CloseCode.SERVICE_RESTART, "order events are not available")
         self.channel.interrupt("order events are not available")
-        self._owner.leave_if_idle(self)
+        self._owner.leave(self)
 
 
 def pieces(records: bytes) -> list[bytes]:
@@ -306,7 +309,12 @@ class AccountEventsHub:
 
     def leave_if_idle(self, events: AccountEvents) -> None:
         """Let an account go that nobody listens to."""
-        if events.idle and self._accounts.get(events.account) is events:
+        if events.idle:
+            self.leave(events)
+
+    def leave(self, events: AccountEvents) -> None:
+        """Let an account go; whoever still listens is asked to come back."""
+        if self._accounts.get(events.account) is events:
             del self._accounts[events.account]
             events.close()
             self.hub.drop(events.channel.name)
