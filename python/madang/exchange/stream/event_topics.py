@@ -163,7 +163,7 @@ class TradesTopic(_EventTopic):
         else:
             task = asyncio.create_task(self._resume(connection, since))
             self._resuming[connection] = task
-            task.add_done_callback(lambda _: self._resumed(connection))
+            task.add_done_callback(lambda ended: self._resumed(connection, ended))
 
     def part(self, connection: Connection) -> None:
         """Stop sending."""
@@ -277,6 +277,7 @@ class TradesTopic(_EventTopic):
             connection.send(*say.encode(page, connection.dialect))
         return True
 
-    def _resumed(self, connection: Connection) -> None:
-        self._resuming.pop(connection, None)
+    def _resumed(self, connection: Connection, ended: asyncio.Task[None]) -> None:
+        if self._resuming.get(connection) is ended:  # else it parted and resumes again
+            del self._resuming[connection]
         self.leave_if_idle()
