@@ -29,9 +29,9 @@ from madang.bus import Bus, BusSettings, open_unix_bus
 from madang.cluster.process import Identity, Process, Surroundings
 from madang.core import log
 from madang.exchange.engine import engine_name
+from madang.exchange.subjects import COMMANDS, COMMITTED
 from madang.exchange.venue import process as venue
 from madang.exchange.venue.disk import RealDisk
-from madang.exchange.venue.server import COMMANDS
 from madang.wire.codes import OrderType, Side, TimeInForce
 from madang.wire.commands import (
     OrderTerms,
@@ -195,7 +195,7 @@ async def measure(folder: Path, quick: bool) -> dict[str, float]:
     peak = await flood(bus, requests[500 : 500 + count])
     rate = min(100_000.0, peak * 0.8)
     taken = await open_loop(bus, requests[500 + count : 500 + 2 * count], rate)
-    committed = await bus.request("venue.committed", b"", TIMEOUT_MS)
+    committed = await bus.request(COMMITTED, b"", TIMEOUT_MS)
     await bus.close()
     return {
         "orders_per_s": round(peak),

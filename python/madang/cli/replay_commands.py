@@ -26,7 +26,8 @@ from madang.exchange.replay.venue import (
     clear_book,
     prepare,
 )
-from madang.exchange.venue.server import COMMITTED, NOTICE
+from madang.exchange.subjects import COMMITTED
+from madang.exchange.venue.server import NOTICE
 from madang.wire.codes import Side
 from madang.wire.commands import InstrumentTerms
 

@@ -19,9 +19,10 @@ from madang.exchange.ledger.copy import FILE as HISTORY
 from madang.exchange.ledger.copy import STORE_FILE, copy_history, copy_store
 from madang.exchange.listing import EXCHANGE_RULE
 from madang.exchange.operator import read_directory
+from madang.exchange.subjects import COMMITTED
 from madang.exchange.venue import backup as copies
 from madang.exchange.venue import maintenance
-from madang.exchange.venue.server import COMMITTED, NOTICE
+from madang.exchange.venue.server import NOTICE
 from madang.wire.codes import Session
 from madang.wire.commands import InstrumentTerms
 

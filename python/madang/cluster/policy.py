@@ -144,7 +144,6 @@ EVENTS: tuple[type[Event], ...] = (
     Stop,
     Kill,
 )
-LIVE = frozenset({State.STARTING, State.READY, State.STALLED, State.ABORTING, State.STOPPING})
 
 
 def step(instance: Instance, event: Event, now_ns: int, limits: Limits) -> Step:

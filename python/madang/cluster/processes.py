@@ -1,7 +1,7 @@
 """The policy's shell: makes, signals and reaps processes, and tells the policy what happened.
 
 Every change of an instance goes through `feed`; everything decided is `policy.step`. Nothing here
-waits. Which processes there should be is said by others: `lifecycle`, and `reloading`.
+waits. Which processes there should be is said by others: `procedures`, and `reloading`.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ so nothing but who is at the other end, and how long it may stay idle, has to tr
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Final
 
 import msgspec
 
 from madang.edge.handover.detach import Detached, is_plain
 from madang.edge.handover.packets import Moving
+from madang.edge.handover.resting import Resting, has_sent_all
 from madang.edge.http_protocol import HttpProtocol, Phase
 from madang.edge.state import ServerState
 
@@ -28,7 +28,7 @@ class FrozenHttp(msgspec.Struct, array_like=True, frozen=True):
     idle_s: float
 
 
-class MobileHttpProtocol(HttpProtocol):
+class MobileHttpProtocol(Resting, HttpProtocol):
     """A connection that was accepted here, or was `frozen` in another process."""
 
     def __init__(self, state: ServerState, frozen: FrozenHttp | None = None) -> None:
@@ -48,12 +48,11 @@ class MobileHttpProtocol(HttpProtocol):
             return None
         if self._peer_ended or not self._writable or self._reader.refusal is not None:
             return None
-        transport = self._transport
-        if transport.is_closing() or transport.get_write_buffer_size():
+        if not has_sent_all(self._transport):
             return None
         self._state.protocols.discard(self)
         self._ended = True
-        return Detached(transport)
+        return Detached(self._transport)
 
     def freeze(self, unsent_bytes: int) -> Moving:
         """See `Mobile`."""
@@ -63,19 +62,6 @@ class MobileHttpProtocol(HttpProtocol):
         self._admitted = False
         self._state.leave(self._address)
         return Moving(KIND, msgspec.msgpack.encode(frozen))
-
-    def moved(self, taker: str) -> None:
-        """See `Mobile`."""
-
-    def stay(self) -> None:
-        """See `Mobile`."""
-
-    async def go_on(self, sock: socket.socket) -> None:
-        """See `Thawed`."""
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: self, sock)
-
-    def discard(self) -> None:
-        """See `Thawed`."""
 
     def peer_name(self, transport: asyncio.BaseTransport) -> str:
         """Return whose connection it is: as was said before it moved, if it has moved."""

@@ -88,13 +88,6 @@ class Server:
         """Stop accepting on a socket; it stays open."""
         self.listeners.remove(sock)
 
-    def reload_certificate(self) -> None:
-        """Serve the certificate files as they are now.
-
-        Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
-        """
-        self._tls.reload()
-
     def _tick(self) -> None:
         state = self._state
         state.now_s = asyncio.get_running_loop().time()

@@ -95,12 +95,3 @@ class Tls:
                 self._log.info("certificate reloaded")
             except (OSError, ssl.SSLError) as error:
                 self._log.error("certificate not reloaded", reason=str(error))
-
-    def reload(self) -> None:
-        """Serve the certificate files as they are, at once.
-
-        Raises OSError or ssl.SSLError where they do not fit, and keeps the old pair.
-        """
-        if self._certificate is not None:
-            self._certificate.changed()
-            self._certificate.reload()

@@ -17,6 +17,12 @@ from typing import Final, NamedTuple
 from madang.bus import Bus, BusError, Gap, Message
 from madang.core import ids, log
 from madang.exchange.settling import Settling
+from madang.exchange.subjects import (
+    COMMITTED,
+    COMMITTED_TIMEOUT_MS,
+    DIRECTORY,
+    DIRECTORY_CHANGED,
+)
 from madang.wire import records
 from madang.wire.codes import AccountState, CredentialKind
 from madang.wire.events import RECORD_HEADER_BYTES, EventKind, split_records
@@ -31,9 +37,6 @@ PAGE: Final = struct.Struct("<IIII")
 PAGE_RECORDS: Final = 1_000
 PAGE_TIMEOUT_MS: Final = 2_000
 RETRY_S: Final = 0.1
-BARRIER: Final = "venue.committed"
-"""Whoever has asked here has got what the venue had published before."""
-BARRIER_TIMEOUT_MS: Final = 1_000
 COPY: Final = "directory"
 """Its name in `settling`."""
 CHANGES_HELD_MAX: Final = 10_000
@@ -173,9 +176,7 @@ class DirectoryReplica:
         self._again = False
         self._loaded = asyncio.Event()
         self._settling: Settling | None = None
-        self._subscription = bus.subscribe(
-            "venue.directory.changed", self._on_changed, self._on_gap
-        )
+        self._subscription = bus.subscribe(DIRECTORY_CHANGED, self._on_changed, self._on_gap)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change of the table."""
@@ -212,7 +213,7 @@ class DirectoryReplica:
 
     async def _caught_up(self) -> None:
         """Return once the table is what the venue's was, an open reload included."""
-        await self._bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+        await self._bus.request(COMMITTED, b"", COMMITTED_TIMEOUT_MS)
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -232,7 +233,7 @@ class DirectoryReplica:
                 fresh = await self._load()
             except BusError as error:
                 logger.warning("directory not loaded, trying again", error=error.message)
-                await self._bus.wait_for_server("venue.directory", PAGE_TIMEOUT_MS)
+                await self._bus.wait_for_server(DIRECTORY, PAGE_TIMEOUT_MS)
                 await asyncio.sleep(RETRY_S)
                 continue
             if not self._again:
@@ -250,7 +251,7 @@ class DirectoryReplica:
         seen = Numbers(0, 0, 0)
         while True:
             page = PAGE.pack(seen.account, seen.credential, seen.instrument, PAGE_RECORDS)
-            answer = await self._bus.request("venue.directory", page, PAGE_TIMEOUT_MS)
+            answer = await self._bus.request(DIRECTORY, page, PAGE_TIMEOUT_MS)
             last = fresh.apply(answer)
             if all(new <= old for new, old in zip(last, seen, strict=True)):
                 return fresh

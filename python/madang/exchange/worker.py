@@ -65,7 +65,7 @@ from madang.exchange.api.watchlists import WatchlistMethods
 from madang.exchange.api.web import SessionCookies, WebSession, WebSymbols
 from madang.exchange.api.web_bars import BarsMethods, web_bars_route
 from madang.exchange.api.web_routes import web_methods, web_routes
-from madang.exchange.directory import BARRIER, BARRIER_TIMEOUT_MS, DirectoryReplica
+from madang.exchange.directory import DirectoryReplica
 from madang.exchange.feed.days import Days
 from madang.exchange.gateway import GatewaySettings, OrderGateway
 from madang.exchange.operator import Operator
@@ -82,6 +82,7 @@ from madang.exchange.stream.page_overview import PageOverview
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import Sources
 from madang.exchange.stream.trading import TradingStream
+from madang.exchange.subjects import COMMITTED, COMMITTED_TIMEOUT_MS
 from madang.exchange.venue.settings import VenueSettings
 from madang.hub import Hub, HubSettings, RollCall
 from madang.wire.codes import SelfTrade
@@ -248,7 +249,7 @@ class Worker:
         """Return when what venue and feed had published before has arrived."""
         with suppress(BusError, FeedUnavailable):
             await self._feed.sync()
-            await self._bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+            await self._bus.request(COMMITTED, b"", COMMITTED_TIMEOUT_MS)
 
     def _moving_ended(self) -> None:
         self._events.let_go()

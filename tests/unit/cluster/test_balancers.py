@@ -74,6 +74,17 @@ def test_a_network_balancer_says_who_the_client_is_and_asks_for_health_elsewhere
     assert group["HealthCheckPort"] == "9102"
 
 
+@pytest.mark.parametrize("slow_start_s", [1, 30, 86_400])
+def test_an_application_balancer_counts_open_requests_so_it_starts_no_machine_slowly(
+    slow_start_s: int,
+) -> None:
+    text = application_template(balancing(BalancerSettings(slow_start_s=slow_start_s)))
+    group = json.loads(text)["Resources"]["Targets"]["Properties"]
+    attributes = {pair["Key"]: pair["Value"] for pair in group["TargetGroupAttributes"]}
+    assert attributes["load_balancing.algorithm.type"] == "least_outstanding_requests"
+    assert "slow_start.duration_seconds" not in attributes
+
+
 def test_the_balancer_is_never_the_first_to_give_up() -> None:
     slow = EdgeLimits(
         body_bytes_max=1,

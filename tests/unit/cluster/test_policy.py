@@ -227,7 +227,7 @@ class World:
                     self.admitted = False
                 case Action.TERMINATE | Action.ABORT | Action.KILL:
                     assert self.process, "a signal for nobody"
-        assert self.process == (self.instance.state in policy.LIVE)
+        assert self.process == (self.instance.state not in HAS_NO_PROCESS)
         assert self.admitted == (self.instance.state is State.READY)
 
     def advance(self, step_ns: int) -> None:

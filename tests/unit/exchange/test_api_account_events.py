@@ -319,3 +319,41 @@ def test_who_leaves_before_it_begins_is_forgotten() -> None:
         assert not listener.ready.is_set()
 
     run(work)
+
+
+def test_an_account_that_lost_events_while_it_is_kept_begins_anew() -> None:
+    """As when the venue dies in the middle of a hand-over."""
+
+    async def work(market: Market, hub: Hub, events: AccountEventsHub) -> None:
+        listener = Listener(hub, events)
+        await listener.ready.wait()
+        assert events.keep() == [f"orders.{ACCOUNT}"]
+        market.complete = False
+        await market.restart_venue(meanwhile=2)
+        async with asyncio.timeout(LIMIT_S):
+            while listener.link.closed_with is None:
+                await asyncio.sleep(0.001)
+        market.complete = True
+        again = Listener(hub, events)
+        async with asyncio.timeout(LIMIT_S):
+            await again.ready.wait()
+        await again.until([market.place()])
+        hub.disconnect(again.connection)
+        events.part(ACCOUNT, again.connection)
+        assert hub.statistics()["channels"] == 1, "it is kept"
+        events.let_go()
+        assert hub.statistics()["channels"] == 0
+
+    run(work)
+
+
+def test_what_is_kept_and_cannot_go_on_is_let_go_though_nobody_listens() -> None:
+    async def work(market: Market, hub: Hub, events: AccountEventsHub) -> None:
+        await events.warm([ACCOUNT])
+        market.complete = False
+        await market.restart_venue(meanwhile=2)
+        async with asyncio.timeout(LIMIT_S):
+            while hub.statistics()["channels"]:
+                await asyncio.sleep(0.001)
+
+    run(work)

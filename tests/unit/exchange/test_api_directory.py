@@ -11,9 +11,10 @@ from madang.bus import Bus, MemoryHub, Request, memory_bus_hub
 from madang.core.ids import new_request_id
 from madang.exchange import engine as engines
 from madang.exchange import settling as settling_module
-from madang.exchange.directory import BARRIER, COPY, Directory, DirectoryReplica
+from madang.exchange.directory import COPY, Directory, DirectoryReplica
 from madang.exchange.engine.port import Engine
 from madang.exchange.settling import settle_everywhere
+from madang.exchange.subjects import COMMITTED
 from madang.exchange.venue.answers import split_events
 from madang.exchange.venue.directory import directory_page
 from madang.wire.batch import encode_batch
@@ -181,7 +182,7 @@ def test_a_change_is_confirmed_once_every_replica_has_it(monkeypatch: pytest.Mon
     async def work(hub: MemoryHub) -> None:
         venue = Venue(hub, engine_of())
         asked: dict[str, Request] = {}
-        barrier = venue.bus.serve(BARRIER, lambda all_: asked.update({r.peer: r for r in all_}))
+        barrier = venue.bus.serve(COMMITTED, lambda all_: asked.update({r.peer: r for r in all_}))
         replicas = [DirectoryReplica(hub.open(name)) for name in ("worker-0", "worker-1")]
         for replica in replicas:
             await replica.start()
@@ -200,7 +201,7 @@ def test_a_change_is_confirmed_once_every_replica_has_it(monkeypatch: pytest.Mon
         settling = asyncio.create_task(settle_everywhere(operator, COPY))
         await asyncio.wait([settling], timeout=HELD_S)
         assert not settling.done(), "a venue that is away for a moment is waited for"
-        barrier = venue.bus.serve(BARRIER, answer_all)
+        barrier = venue.bus.serve(COMMITTED, answer_all)
         await settling
         barrier.close()
         monkeypatch.setattr(settling_module, "SETTLE_TIMEOUT_MS", 100)

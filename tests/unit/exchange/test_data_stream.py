@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from madang.bus import Request as Question
 from madang.bus import memory_bus_hub
 from madang.core.clock import SystemClock
 from madang.core.closecodes import CloseCode
@@ -22,8 +23,10 @@ from madang.exchange.stream.market_topics import MarketTopics
 from madang.exchange.stream.settings import StreamSettings
 from madang.exchange.stream.topic import Sources
 from madang.hub import Connection, Hub, HubSettings
+from madang.wire.codes import PRICE_SCALE, QUANTITY_SCALE
 
 OUTBOX_BYTES = 20_000
+LIMIT_S = 5.0
 ANN = Principal(1, Role.TRADER, "key", by_cookie=False)
 
 
@@ -46,7 +49,8 @@ class Desk:
     """A worker's data stream over a bus in memory, with few connections allowed."""
 
     def __init__(self) -> None:
-        bus = memory_bus_hub().open("worker-0")
+        self.buses = memory_bus_hub()
+        bus = self.buses.open("worker-0")
         self.hub = Hub(HubSettings(outbox_bytes_max=OUTBOX_BYTES))
         clock, replica = SystemClock(), DirectoryReplica(bus)
         sources = Sources(bus, self.hub, LedgerClient(bus, clock), replica, clock)
@@ -139,3 +143,40 @@ def test_amounts_are_exact_in_json_and_numbers_in_msgpack() -> None:
     (found,) = msgspec.msgpack.decode(packed)
     assert (found["p"], found["s"], binary) == (123.4567, float(10**9), True)
     assert found["t"].timestamp() == 0
+
+
+def test_leaving_a_list_and_resuming_it_at_once_loses_nothing() -> None:
+    trade = [8, 50 * PRICE_SCALE, QUANTITY_SCALE, 1, 1]
+    latest = {1: [[7, *trade[1:]], None, None, None, None]}
+    known = msgspec.msgpack.encode({"latest": latest, "trades": [], "complete": True})
+
+    def answer(requests: list[Question]) -> None:
+        for request in requests:
+            request.respond(known)
+
+    async def main() -> None:
+        desk = Desk()
+        market = desk.buses.open("market")
+        for subject in ("feed.query", "ledger.query"):
+            market.serve(subject, answer)
+        wire, connection, session = desk.open()
+        session.admit(ANN)
+        for action in ("subscribe", "unsubscribe", "subscribe"):
+            ask = {"action": action, "trades": ["*"], "since": {"trades": 7}}
+            session.on_message(msgspec.json.encode(ask), binary=False)
+
+        async def until(said: bytes) -> None:
+            async with asyncio.timeout(LIMIT_S):
+                while said not in wire.written:
+                    connection.flush()
+                    await asyncio.sleep(0.001)
+
+        await until(b'"recovered":true')
+        told = {"symbol": "KIM", "trades": [trade]}
+        market.publish("market.trades.KIM", msgspec.msgpack.encode(told))
+        await until(b'"T":"t","S":"KIM","i":8,')
+        assert desk.topics.count == 1
+        connection.close(CloseCode.NORMAL)
+        desk.topics.close()
+
+    asyncio.run(main())

@@ -15,8 +15,8 @@ from madang.exchange.replay.bitstamp import Action, BitstampEvent
 from madang.exchange.replay.client import ReplayAccounts, apply_one, drive, set_up
 from madang.exchange.replay.recording import OrderEvents
 from madang.exchange.replay.venue import IN_ORDER, Found, Pacer, Playing, VenueDriver
+from madang.exchange.subjects import COMMANDS, events_subject
 from madang.exchange.venue.answers import split_events
-from madang.exchange.venue.server import COMMANDS, events_subject
 from madang.wire.batch import encode_batch
 from madang.wire.codes import QUANTITY_SCALE, OrderType, Side, TimeInForce
 from madang.wire.commands import (

@@ -12,10 +12,11 @@ from madang.bus import Bus, MemoryHub, RequestRefused, memory_bus_hub
 from madang.core.clock import SystemClock
 from madang.exchange.engine.python import PythonEngine
 from madang.exchange.gateway import GatewaySettings, OrderGateway, OutcomeUnknown, VenueUnavailable
+from madang.exchange.subjects import COMMITTED, DIRECTORY
 from madang.exchange.venue.errors import LogFailed, VenueOverloaded
 from madang.exchange.venue.recovery import recover
 from madang.exchange.venue.sequencer import Sequencer, SequencerSettings
-from madang.exchange.venue.server import COMMITTED, DIRECTORY, VenueServer
+from madang.exchange.venue.server import VenueServer
 from madang.wire.codes import Reason
 from madang.wire.commands import encode_create_account
 from tests.sim.disk import SimulatedDisk

@@ -2,7 +2,9 @@
 
 The application balancer ends TLS and speaks HTTP/2 to clients; the network balancer passes TCP
 through and says who the client is with PROXY protocol version 2. Both ask `/healthz`, and a machine
-that leaves keeps its connections for `drain_timeout_s`.
+that leaves keeps its connections for `drain_timeout_s`. `slow_start_s` says nothing to either: an
+application balancer that counts open requests cannot start a machine slowly, and a network balancer
+never can.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import Final
 from madang.cluster.balancers.settings import BalancerError, Balancing, split_node
 
 DEREGISTRATION_MAX_S: Final = 3_600
-SLOW_START_S: Final = range(30, 901)
 ALB_IDLE_MAX_S: Final = 4_000
 NLB_IDLE_MIN_S: Final = 60
 

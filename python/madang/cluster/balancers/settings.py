@@ -36,7 +36,7 @@ class BalancerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agent_port: int = 0  # 0: no agent
     health_port: int = 0  # this machine's health without PROXY header, for an NLB; 0: none
     drain_timeout_s: int = 300  # how long connections of a removed machine may live on
-    slow_start_s: int = 30  # a machine that came back gets its full share after this
+    slow_start_s: int = 30  # HAProxy: a machine that came back gets its full share after this
     connections_per_node_max: int = 60_000
 
     def __post_init__(self) -> None:

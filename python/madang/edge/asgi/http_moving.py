@@ -7,7 +7,6 @@ so nothing but who is at either end, and how long it may stay idle, has to trave
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Final
 
 import msgspec
@@ -16,6 +15,7 @@ from madang.edge.asgi.http_protocol import HttpProtocol
 from madang.edge.asgi.state import AsgiState
 from madang.edge.handover.detach import Detached
 from madang.edge.handover.packets import Moving
+from madang.edge.handover.resting import Resting, has_sent_all
 
 KIND: Final = "asgi-http"
 
@@ -29,7 +29,7 @@ class FrozenHttp(msgspec.Struct, array_like=True, frozen=True):
     idle_s: float
 
 
-class MobileHttpProtocol(HttpProtocol):
+class MobileHttpProtocol(Resting, HttpProtocol):
     """A connection that is accepted, or was `frozen` in another process."""
 
     def __init__(self, state: AsgiState, frozen: FrozenHttp | None = None) -> None:
@@ -48,12 +48,11 @@ class MobileHttpProtocol(HttpProtocol):
             return None
         if not self.can_move or self._peer_ended or not self._reading or not self.writable:
             return None
-        transport = self._transport
-        if transport.is_closing() or transport.get_write_buffer_size():
+        if not has_sent_all(self._transport):
             return None
         self._state.forget(self)
         self._lost = True
-        return Detached(transport)
+        return Detached(self._transport)
 
     def freeze(self, unsent_bytes: int) -> Moving:
         """See `Mobile`."""
@@ -63,19 +62,6 @@ class MobileHttpProtocol(HttpProtocol):
         self._admitted = False
         self._state.leave(self._address)
         return Moving(KIND, msgspec.msgpack.encode(frozen))
-
-    def moved(self, taker: str) -> None:
-        """See `Mobile`."""
-
-    def stay(self) -> None:
-        """See `Mobile`."""
-
-    async def go_on(self, sock: socket.socket) -> None:
-        """See `Thawed`."""
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: self, sock)
-
-    def discard(self) -> None:
-        """See `Thawed`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take up where it was frozen, if it was."""

@@ -77,7 +77,7 @@ class Output:
         follower = Follower(self._folder, LogQuery())
         await asyncio.to_thread(_begin, follower)
         while self._wishes or self._new:
-            fresh, self._new = self._new, {}
+            fresh = dict(self._new)
             begun = {
                 send: await asyncio.to_thread(self._recent, wish) for send, wish in fresh.items()
             }
@@ -85,8 +85,9 @@ class Output:
             for send, wish in list(self._wishes.items()):
                 _tell(send, (line for line in lines if wish.wants(line)), whole=False)
             for send, first in begun.items():
-                if send in self._new:
-                    continue  # wanted something else meanwhile
+                if self._new.get(send) is not fresh[send]:
+                    continue  # left, or wants something else meanwhile
+                del self._new[send]
                 known = set(first)
                 later = [line for line in lines if fresh[send].wants(line) and line not in known]
                 self._wishes[send] = fresh[send]

@@ -45,13 +45,6 @@ class Tick(msgspec.Struct, frozen=True, array_like=True):
     now_ns: int
 
 
-class Ticks(msgspec.Struct, frozen=True):
-    """What the feed publishes of new trades."""
-
-    symbol: str
-    trades: list[Tick]
-
-
 class Depth(msgspec.Struct, frozen=True):
     """The best levels of a book at a sequence, (price, quantity) in units, in no order."""
 

@@ -39,8 +39,9 @@ from madang.exchange.ledger.settings import LedgerOptions
 from madang.exchange.ledger.store_server import open_store
 from madang.exchange.ledger.today import DayBook, Sessions, closes_of, references_of
 from madang.exchange.operator import Operator, read_directory
+from madang.exchange.subjects import COMMITTED
 from madang.exchange.venue.follower import Follower, FollowerError
-from madang.exchange.venue.server import COMMITTED, NOTICE
+from madang.exchange.venue.server import NOTICE
 from madang.exchange.venue.settings import open_hours
 from madang.wire.events import (
     ACCOUNT_BODY,

@@ -25,7 +25,7 @@ from madang.exchange.replay.client import ReplayAccounts, Reply, Steps
 from madang.exchange.replay.fills import Execution, Fills, execution
 from madang.exchange.replay.recording import Levels, Recording
 from madang.exchange.replay.shadow import BODY_AT, KIND_AT, Shadow
-from madang.exchange.venue.server import events_subject
+from madang.exchange.subjects import events_subject
 from madang.wire.codes import CASH_MAX, QUANTITY_MAX, Reason, Side
 from madang.wire.commands import NO_REQUEST, CommandKind, InstrumentTerms, encode_cancel_all
 from madang.wire.events import Order, Result, Trade

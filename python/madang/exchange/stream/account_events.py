@@ -20,16 +20,17 @@ from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
 from madang.exchange.api.ledger_client import NEWEST_EVENT, LedgerClient, LedgerUnavailable
-from madang.exchange.directory import BARRIER, BARRIER_TIMEOUT_MS, DirectoryReplica
+from madang.exchange.directory import DirectoryReplica
 from madang.exchange.stream.dialects import encoder
-from madang.exchange.stream.moving import Pins, position, stands_at, until_live
+from madang.exchange.stream.moving import Pins, stands_at, until_live
+from madang.exchange.stream.positions import position
+from madang.exchange.subjects import COMMITTED, COMMITTED_TIMEOUT_MS, events_subject
 from madang.hub import (
     Channel,
     ChannelSettings,
     Connection,
     HistoryMissing,
     Hub,
-    Position,
     resume_channel,
 )
 from madang.wire.events import parse_order_update, split_records
@@ -41,7 +42,6 @@ RECOVERY_PAGE: Final = 1_500
 """Events in one answer of the ledger: the longest ones stay below the bus's message limit."""
 HELD_PIECES_MAX: Final = 20_000
 PIECE_BYTES: Final = 64 * 1024
-EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=500, history_bytes_max=262_144)
 """As much as may come while a client moves to another worker."""
 
@@ -67,7 +67,7 @@ class AccountEvents:
         self._again = False
         self._closed = False
         self._subscription: Subscription = owner.bus.subscribe(
-            f"venue.events.{account}", self._on_messages, self._on_gap
+            events_subject(account), self._on_messages, self._on_gap
         )
         self._task: asyncio.Task[None] = asyncio.create_task(self._go_live(recover=True))
 
@@ -150,7 +150,7 @@ class AccountEvents:
                 raise EventsLost(f"instrument {update.order.instrument} is not known here")
             self._offset = update.event_id
             encode = encoder(update, instrument)
-            self.channel.publish(Position(EPOCH, update.event_id), encode, length)
+            self.channel.publish(position(update.event_id), encode, length)
 
     async def _go_live(self, *, recover: bool) -> None:
         """Recover what was missed if asked to, publish what is held, then pass events on."""
@@ -182,10 +182,10 @@ class AccountEvents:
         self._again = False
         bus = self._owner.bus
         try:
-            await bus.request(BARRIER, b"", BARRIER_TIMEOUT_MS)
+            await bus.request(COMMITTED, b"", COMMITTED_TIMEOUT_MS)
             await self._recover()
         except BusError:
-            await bus.wait_for_server(BARRIER, SERVER_WAIT_MS)
+            await bus.wait_for_server(COMMITTED, SERVER_WAIT_MS)
             await asyncio.sleep(RETRY_S)
             return False
         except LedgerUnavailable:
@@ -198,7 +198,7 @@ class AccountEvents:
         if not self._began:
             self._offset = (await ledger.events(self.account, NEWEST_EVENT, 1)).last
             if self._offset is not None:
-                self.channel.begin(Position(EPOCH, self._offset))
+                self.channel.begin(position(self._offset))
             return
         if self._offset is None:
             raise EventsLost("events began at an unknown place")
@@ -213,13 +213,16 @@ class AccountEvents:
                 return
 
     def _give_up(self, why: str) -> None:
-        """Close everybody who listens or waits, so that they come back and load anew."""
+        """Close everybody who listens or waits, so that they come back and load anew.
+
+        It is let go even where it is kept for who moves: whoever joins next begins anew.
+        """
         log.get("stream").warning("order events interrupted", account=self.account, reason=why)
         waiting, self._waiting = self._waiting, {}
         for connection in waiting:
             connection.close(CloseCode.SERVICE_RESTART, "order events are not available")
         self.channel.interrupt("order events are not available")
-        self._owner.leave_if_idle(self)
+        self._owner.leave(self)
 
 
 def pieces(records: bytes) -> list[bytes]:
@@ -306,7 +309,12 @@ class AccountEventsHub:
 
     def leave_if_idle(self, events: AccountEvents) -> None:
         """Let an account go that nobody listens to."""
-        if events.idle and self._accounts.get(events.account) is events:
+        if events.idle:
+            self.leave(events)
+
+    def leave(self, events: AccountEvents) -> None:
+        """Let an account go; whoever still listens is asked to come back."""
+        if self._accounts.get(events.account) is events:
             del self._accounts[events.account]
             events.close()
             self.hub.drop(events.channel.name)

@@ -19,9 +19,9 @@ from madang.exchange.api.ledger_client import LedgerUnavailable
 from madang.exchange.api.market_render import BarRow, TradeRow
 from madang.exchange.feed.days import MINUTE_NS
 from madang.exchange.stream import market_messages as say
-from madang.exchange.stream.moving import position, stands_at
+from madang.exchange.stream.moving import stands_at
+from madang.exchange.stream.positions import position
 from madang.exchange.stream.topic import (
-    EPOCH,
     EVERY,
     FLUSH_WINDOW_MS,
     RETRY_S,
@@ -73,10 +73,10 @@ class _EventTopic(Topic):
         if since is None:
             connection.subscribe(self.channel)
             return
-        position = Position(EPOCH, since)
-        recovered = self.channel.recover(position).recovered
+        after = position(since)
+        recovered = self.channel.recover(after).recovered
         say_recovery(self, connection, recovered=recovered)
-        connection.subscribe(self.channel, position if recovered else None)
+        connection.subscribe(self.channel, after if recovered else None)
 
     def stands_at(self, connection: Connection) -> int | None:
         """Return up to where a connection has everything."""
@@ -95,14 +95,14 @@ class _TimedTopic(_EventTopic, LoadedTopic):
     async def load(self) -> bool:
         """Begin once the feed publishes to us: nothing after this moment is missing."""
         await self.sources.feed.sync()
-        self.channel.begin(Position(EPOCH, self.sources.clock.now_ns()))
+        self.channel.begin(position(self.sources.clock.now_ns()))
         return True
 
     def tell(self, time_ns: int, message: say.Message) -> None:
         """Publish one message."""
         last = self.channel.position
         offset = time_ns if last is None else max(time_ns, last.offset + 1)
-        self.channel.publish(Position(EPOCH, offset), say.encoder([message]))
+        self.channel.publish(position(offset), say.encoder([message]))
 
 
 class BarsTopic(_TimedTopic):
@@ -163,7 +163,7 @@ class TradesTopic(_EventTopic):
         else:
             task = asyncio.create_task(self._resume(connection, since))
             self._resuming[connection] = task
-            task.add_done_callback(lambda _: self._resumed(connection))
+            task.add_done_callback(lambda ended: self._resumed(connection, ended))
 
     def part(self, connection: Connection) -> None:
         """Stop sending."""
@@ -190,17 +190,17 @@ class TradesTopic(_EventTopic):
 
     def _reaches(self, since: int) -> bool:
         """Tell whether the ring, and what comes, hold everything after a trade."""
-        return self._feeder.live and self.channel.recover(Position(EPOCH, since)).recovered
+        return self._feeder.live and self.channel.recover(position(since)).recovered
 
     def _item(self, symbol: str, row: TradeRow) -> Item:
         message = say.trade_message(symbol, self.sources.tape(symbol), row)
-        return Item(Position(EPOCH, row.trade_id), say.encoder([message]))
+        return Item(position(row.trade_id), say.encoder([message]))
 
     async def _query(self, since: Position | None) -> Page:
         """Find where to begin, or what was missed (for the feeder)."""
         await self.sources.feed.sync()
         if since is None:
-            return Page(True, (), Position(EPOCH, await self._beginning()))
+            return Page(True, (), position(await self._beginning()))
         rows, complete = await self._missed(since.offset, MISSED_AT_ONCE)
         items = [self._item(symbol, row) for symbol, row in rows]
         return Page(True, items, items[-1].position if items else since, more=not complete)
@@ -258,7 +258,7 @@ class TradesTopic(_EventTopic):
         say_recovery(self, connection, recovered=recovered)
         if recovered and not await self._send(connection, missed):
             connection.close(CloseCode.SLOW_CONSUMER, "what was missed is not read")
-        since_last = Position(EPOCH, last) if recovered else None
+        since_last = position(last) if recovered else None
         if not connection.closed and not connection.subscribe(self.channel, since_last).recovered:
             connection.close(CloseCode.RECOVERY_REFUSED, "the market was quicker")
 
@@ -277,6 +277,7 @@ class TradesTopic(_EventTopic):
             connection.send(*say.encode(page, connection.dialect))
         return True
 
-    def _resumed(self, connection: Connection) -> None:
-        self._resuming.pop(connection, None)
+    def _resumed(self, connection: Connection, ended: asyncio.Task[None]) -> None:
+        if self._resuming.get(connection) is ended:  # else it parted and resumes again
+            del self._resuming[connection]
         self.leave_if_idle()

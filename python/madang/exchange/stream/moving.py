@@ -16,12 +16,10 @@ from madang.core.errors import MadangError
 from madang.edge import Principal
 from madang.exchange.api.authenticator import ExchangeAuthenticator
 from madang.exchange.api.cookies import SessionClaim
-from madang.hub import Channel, Connection, Position
+from madang.hub import Channel, Connection
 
 WARM_LIMIT_S: Final = 4.0
 WARM_POLL_S: Final = 0.005
-EPOCH: Final = 1
-"""Positions of the market come from the log, which never goes back: its one life."""
 
 
 class NotOurs(MadangError):
@@ -87,11 +85,6 @@ def stands_at(channel: Channel, connection: Connection) -> int:
     """Return the offset up to which a client has everything."""
     at = channel.stands_at(connection)
     return 0 if at is None else at.offset
-
-
-def position(offset: int) -> Position:
-    """Return a position in the market's one life."""
-    return Position(EPOCH, offset)
 
 
 async def until_live(parts: Iterable[object], live: Callable[[object], bool]) -> None:

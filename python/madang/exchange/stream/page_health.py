@@ -13,15 +13,15 @@ from typing import Final
 from madang.bus import Bus, BusError
 from madang.exchange.api.feed_client import FeedClient, FeedUnavailable
 from madang.exchange.stream.page_messages import health_message
-from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
+from madang.exchange.stream.positions import position
+from madang.exchange.subjects import COMMITTED
+from madang.hub import Channel, ChannelSettings, Connection, Hub
 
 VENUE: Final = "venue"
 FEED: Final = "feed"
-COMMITTED: Final = "venue.committed"
 PROBE_S: Final = 1.0
 RETRY_S: Final = 0.1
 ANSWER_WITHIN_MS: Final = 2_000
-EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0)
 
 
@@ -80,7 +80,7 @@ class PageHealth:
         self._there[who] = there
         message = self.message()
         self._published += 1
-        self._channel.publish(Position(EPOCH, self._published), lambda _: (message, False))
+        self._channel.publish(position(self._published), lambda _: (message, False))
 
     def message(self) -> bytes:
         """Return how it stands."""

@@ -25,7 +25,8 @@ from madang.exchange.feed.depth import Delta, DepthState
 from madang.exchange.feed.market import TradeTick
 from madang.exchange.listing import subject_token
 from madang.exchange.stream import page_messages as say
-from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
+from madang.exchange.stream.positions import position
+from madang.hub import Channel, ChannelSettings, Connection, Hub
 from madang.wire.codes import Session
 
 TRADES_KEPT: Final = 200
@@ -34,7 +35,6 @@ HELD_MAX: Final = 10_000
 RETRY_S: Final = 0.25
 DAY_INTERVAL_S: Final = 0.25
 """The day is said at most so often."""
-EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0, flush_window_ms=10)
 SUBJECTS: Final = ("depth", "trades", "status")
 
@@ -241,7 +241,7 @@ class SymbolMarket:
 
     def _publish(self, message: bytes) -> None:
         self._published += 1
-        self.channel.publish(Position(EPOCH, self._published), lambda _: (message, False))
+        self.channel.publish(position(self._published), lambda _: (message, False))
 
 
 class PageMarket:

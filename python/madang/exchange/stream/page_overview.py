@@ -14,12 +14,12 @@ import msgspec
 from madang.core import log
 from madang.edge import ApiError
 from madang.exchange.api.market_overview import Overview, OverviewRow
-from madang.hub import Channel, ChannelSettings, Connection, Hub, Position
+from madang.exchange.stream.positions import position
+from madang.hub import Channel, ChannelSettings, Connection, Hub
 
 EVERYTHING: Final = "*"
 """What a page subscribes to."""
 PUBLISH_MS: Final = 1_000
-EPOCH: Final = 1
 CHANNEL: Final = ChannelSettings(history_count_max=0, history_bytes_max=0, flush_window_ms=10)
 
 
@@ -76,7 +76,7 @@ class PageOverview:
                 changed.append(bare)
         message = overview_message(changed)  # also an empty one: nothing changed, and we live
         self._published += 1
-        self._channel.publish(Position(EPOCH, self._published), lambda _: (message, False))
+        self._channel.publish(position(self._published), lambda _: (message, False))
 
 
 def overview_message(rows: list[OverviewRow]) -> bytes:

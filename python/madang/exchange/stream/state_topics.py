@@ -14,8 +14,8 @@ from madang.exchange.api.market_render import BarRow, QuoteRow
 from madang.exchange.feed.days import MINUTE_NS
 from madang.exchange.feed.depth import Delta, DepthState
 from madang.exchange.stream import market_messages as say
+from madang.exchange.stream.positions import position
 from madang.exchange.stream.topic import (
-    EPOCH,
     EVERY,
     FLUSH_WINDOW_MS,
     Leave,
@@ -28,7 +28,6 @@ from madang.hub import (
     ChannelSettings,
     Connection,
     HistoryMissing,
-    Position,
     SlowPolicy,
     StateChannel,
 )
@@ -75,16 +74,15 @@ class _StateTopic(Topic):
         """Go on with a connection of another worker: how everything stands is said once more."""
         if not self.live:
             raise HistoryMissing(f"{self.name} is not here yet")
-        connection.resume(self.channel, Position(EPOCH, 0), ())
+        connection.resume(self.channel, position(0), ())
 
     def put(
         self, key: str, messages: list[say.Message], whole: list[say.Message] | None = None
     ) -> None:
         """Publish the newest of a key; `whole` where the messages only say what changed."""
         self._published += 1
-        position = Position(EPOCH, self._published)
         encode = None if whole is None else say.encoder(whole)
-        self.channel.set(key, position, say.encoder(messages), encode)
+        self.channel.set(key, position(self._published), say.encoder(messages), encode)
 
 
 class BarChangesTopic(_StateTopic):
@@ -181,4 +179,4 @@ class BookTopic(_StateTopic, LoadedTopic):
             return say.encode([self._whole(state)], dialect)
 
         change = say.encoder([say.book_message(self.symbol, delta, whole=False)])
-        self.channel.set(self.symbol, Position(EPOCH, self._published), change, whole)
+        self.channel.set(self.symbol, position(self._published), change, whole)

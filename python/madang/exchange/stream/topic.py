@@ -28,8 +28,6 @@ EVERY: Final = "*"
 RETRY_S: Final = 0.25
 HELD_MAX: Final = 10_000
 """Messages of the bus that may wait while something is loaded; beyond it loading begins anew."""
-EPOCH: Final = 1
-"""Positions of the market come from the log, which never goes back: its one life."""
 FLUSH_WINDOW_MS: Final = 5
 SUBJECTS: Final = {
     "trades": "trades",

@@ -20,6 +20,7 @@ from madang.bus import Bus, BusError, Gap, Message
 from madang.core import log
 from madang.core.errors import MadangError
 from madang.exchange.engine.port import Engine
+from madang.exchange.subjects import COMMITTED, NOTICES
 from madang.exchange.venue.disk import RealDisk
 from madang.exchange.venue.errors import SnapshotDamaged
 from madang.exchange.venue.positions import write_position
@@ -27,7 +28,7 @@ from madang.exchange.venue.reader import LogReader
 from madang.exchange.venue.recovery import LOG_FOLDER
 from madang.exchange.venue.replica import EngineFactory, EngineMaker, factory_of
 from madang.exchange.venue.segment import list_segments
-from madang.exchange.venue.server import COMMITTED, NOTICE, NOTICES
+from madang.exchange.venue.server import NOTICE
 from madang.exchange.venue.snapshot import FOLDER as SNAPSHOT_FOLDER
 from madang.exchange.venue.snapshot import newest_snapshots, restore_snapshot
 

@@ -15,6 +15,14 @@ from madang.bus.port import Bus, Request, Subscription
 from madang.core import log
 from madang.core.clock import Clock
 from madang.exchange.engine.port import Engine
+from madang.exchange.subjects import (
+    COMMANDS,
+    COMMITTED,
+    DIRECTORY,
+    DIRECTORY_CHANGED,
+    NOTICES,
+    events_subject,
+)
 from madang.exchange.venue.answers import messages
 from madang.exchange.venue.committer import Committer
 from madang.exchange.venue.directory import directory_page
@@ -24,18 +32,8 @@ from madang.exchange.venue.sequencer import REQUEST_COMMANDS_MAX, Applied, Seque
 from madang.wire.commands import split_commands
 from madang.wire.events import Result, parse_result, split_records
 
-COMMANDS = "venue.commands"
-COMMITTED = "venue.committed"
-NOTICES = "venue.notices"
-DIRECTORY = "venue.directory"
-DIRECTORY_CHANGED = "venue.directory.changed"
 NOTICE = struct.Struct("<QQ")
 NOTICE_INTERVAL_S = 0.005
-
-
-def events_subject(account: int) -> str:
-    """Return the subject of an account's order events."""
-    return f"venue.events.{account}"
 
 
 class _OwnReply:
