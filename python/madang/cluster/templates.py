@@ -174,6 +174,9 @@ class Template:
             channel.send(self.channel, message, request.descriptors)
         except channel.ChannelClosed:
             return  # its end-of-file follows, and the next template gets the request
+        except OSError:
+            del self._requests[request.id]  # refused: whoever asked is told, and asks again
+            raise
 
     def _died(self) -> list[Spawned]:
         self.close()
