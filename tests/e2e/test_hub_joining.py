@@ -145,6 +145,7 @@ def test_the_last_one_leaves_while_another_joins() -> None:
 
 def test_a_channel_of_the_other_kind_is_refused_to_who_joins() -> None:
     hub.endpoint("/ws", channels=("prices",), allow=("room.*",))
+    hub.endpoint("/states", states=("room.here",))
 
     async def test(place: MemoryHub) -> None:
         async with worker(place, "owner") as owner:
@@ -154,11 +155,11 @@ def test_a_channel_of_the_other_kind_is_refused_to_who_joins() -> None:
                 assert (await hear(client))["type"] == "welcome"
                 refused = await hear(client)
                 assert (refused["code"], refused["channel"]) == ("bad_channel", "prices")
-                for _ in range(2):
-                    await say(client, type="subscribe", channel="room.state")
+                for channel in ("room.state", "room.here", "room.state"):
+                    await say(client, type="subscribe", channel=channel)
                     refused = await hear(client)
-                    assert (refused["code"], refused["channel"]) == ("bad_channel", "room.state")
-                    assert followed(one) == {"prices"}
+                    assert (refused["code"], refused["channel"]) == ("bad_channel", channel)
+                    assert set(one.session._followers) == {"prices"}
 
     playing(test)
 

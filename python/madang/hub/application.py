@@ -151,6 +151,8 @@ class HubSession:
         """See `Owner`."""
         found = self._followers.get(channel)
         if found is None:
+            if channel in self._watchers:
+                raise MadangError(f"channel {channel} is of the other kind")
             settings = ChannelSettings(history_count_max=max(history, MOVING_COUNT_MIN))
             joined = self.hub.channel(channel, settings)
             joined.on_last = self._left
