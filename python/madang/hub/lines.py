@@ -225,19 +225,21 @@ class Lines:
             return Past(self.epoch, 0, 0, [])
         return line.past(question.epoch, question.offset)
 
-    def touch(self, question: Question) -> Line:
-        """Return the line that a message goes to, made where it is new. Raises NumberingFull."""
+    def touch(self, question: Question, known: Line | None) -> Line:
+        """Return the line that a message goes to: the one that was found, or a new one.
+
+        Raises NumberingFull.
+        """
         channel = question.channel
-        line = self.find(channel)
-        if line is None:
+        if known is None:
             self._make_room()
             if question.state:
-                line = self._states[channel] = StateLine(self.epoch)
+                known = self._states[channel] = StateLine(self.epoch)
             else:
-                line = self._events[channel] = Line(self.epoch)
-        elif not line.state:
+                known = self._events[channel] = Line(self.epoch)
+        elif not question.state:
             self._events.move_to_end(channel)
-        return line
+        return known
 
     def _make_room(self) -> None:
         if len(self) < NUMBERED_CHANNELS_MAX:

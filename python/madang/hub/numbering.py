@@ -74,7 +74,7 @@ class _Shard:
             offset = known.offset_of(question.id)
             if offset is not None:
                 return msgspec.msgpack.encode((known.epoch, offset))
-        return self._number(self._lines.touch(question), question)
+        return self._number(self._lines.touch(question, known), question)
 
     def _number(self, line: Line, question: Question) -> bytes:
         event = Event(line.last + 1, question.id, question.data, question.key)

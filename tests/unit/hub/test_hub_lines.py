@@ -9,7 +9,7 @@ from madang.hub.lines import Event, Lines, NumberingFull, Question
 
 
 def number(kept: Lines, channel: str, id: str = "i", *, state: bool = False) -> tuple[int, int]:
-    line = kept.touch(Question(channel, id, state=state))
+    line = kept.touch(Question(channel, id, state=state), kept.find(channel))
     line.append(Event(line.last + 1, id, b"1", "key"))
     return line.epoch, line.last
 
