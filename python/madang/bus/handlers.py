@@ -17,10 +17,12 @@ from typing import Any, Final
 
 from madang.bus import values
 from madang.bus.errors import BusError
-from madang.bus.port import Assignment, Bus, Gap, Message, Request, Subscription
+from madang.bus.port import UNKNOWN_LOSS, Assignment, Bus, Gap, Message, Request, Subscription
 from madang.core import log
 
 WAITING_MESSAGES_MAX: Final = 10_000
+WAITING_GAPS_MAX: Final = 100
+"""Gaps at the end of a full queue, one for each peer; those of further peers are added to one."""
 QUESTIONS_AT_ONCE_MAX: Final = 1_000
 REFUSAL_CHARACTERS_MAX: Final = 1_000
 
@@ -89,8 +91,13 @@ class MessageRunner:
 
         def take(batch: list[Message]) -> None:
             for index, (subject, payload, peer) in enumerate(batch):
-                value = payload if raw else values.decode(payload)
-                if not self._offer(self._handler, Received(subject, value, peer)):
+                try:
+                    value = payload if raw else values.decode(payload)
+                    taken = self._offer(self._handler, Received(subject, value, peer))
+                except Exception:  # noqa: BLE001 - the rest of the batch must come
+                    log.get("bus").exception("message handler failed", subject=subject)
+                    continue
+                if not taken:
                     self.gap(Gap(peer, pattern, len(batch) - index))
                     return
 
@@ -98,10 +105,27 @@ class MessageRunner:
 
     def gap(self, gap: Gap) -> None:
         """Tell of messages that were lost; in its place among those that wait."""
-        if self._on_gap is not None:
-            self._offer(self._on_gap, gap, force=True)
-        else:
+        if self._on_gap is None:
             log.get("bus").warning("messages lost", pattern=gap.subject_pattern, lost=gap.lost)
+        elif not self._add_to_waiting(gap):
+            self._offer(self._on_gap, gap, force=True)
+
+    def _add_to_waiting(self, gap: Gap) -> bool:
+        """Add a gap to one that waits with no message behind it; False where there is none.
+
+        What a hanging handler loses would else fill the queue without end, a gap for each batch.
+        """
+        waiting = self._waiting
+        for back in range(1, min(len(waiting), WAITING_GAPS_MAX) + 1):
+            act, last = waiting[-back]
+            if not isinstance(last, Gap):
+                return False
+            if last[:2] == gap[:2] or back == WAITING_GAPS_MAX:
+                unknown = UNKNOWN_LOSS in (last.lost, gap.lost)
+                lost = UNKNOWN_LOSS if unknown else last.lost + gap.lost
+                waiting[-back] = act, last._replace(lost=lost)
+                return True
+        return False
 
     def _offer(self, act: Callable[[Any], Any], argument: object, force: bool = False) -> bool:
         if not self._async:
@@ -135,7 +159,6 @@ def serve(bus: Bus, subject: str, handler: MessageHandler, tasks: Tasks) -> Subs
 
     async def answer_later(request: Request, answer: Awaitable[object]) -> None:
         nonlocal at_once
-        at_once += 1
         try:
             _respond(request, await answer)
         except Exception as error:  # noqa: BLE001 - it is the asker's
@@ -144,6 +167,7 @@ def serve(bus: Bus, subject: str, handler: MessageHandler, tasks: Tasks) -> Subs
             at_once -= 1
 
     def take(batch: list[Request]) -> None:
+        nonlocal at_once
         for request in batch:
             if at_once >= QUESTIONS_AT_ONCE_MAX:
                 request.refuse("too many questions at once")
@@ -152,6 +176,7 @@ def serve(bus: Bus, subject: str, handler: MessageHandler, tasks: Tasks) -> Subs
                 received = Received(request.subject, values.decode(request.payload), request.peer)
                 answer = handler(received)
                 if inspect.isawaitable(answer):
+                    at_once += 1  # here: none of a batch's tasks runs before the batch is through
                     tasks.start(answer_later(request, answer))
                 else:
                     _respond(request, answer)

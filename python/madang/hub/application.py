@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import msgspec
@@ -36,7 +36,8 @@ from madang.hub.endpoint import (
 from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
 from madang.hub.hub import Hub
-from madang.hub.numbering import HISTORY_COUNT_MAX, Numbering, check_channel
+from madang.hub.lines import HISTORY_COUNT_MAX
+from madang.hub.numbering import Numbering, check_channel
 from madang.hub.roll_call import RollCall
 from madang.hub.settings import ChannelSettings
 
@@ -150,10 +151,17 @@ class HubSession:
         """See `Owner`."""
         found = self._followers.get(channel)
         if found is None:
+            if channel in self._watchers:
+                raise MadangError(f"channel {channel} is of the other kind")
             settings = ChannelSettings(history_count_max=max(history, MOVING_COUNT_MIN))
             joined = self.hub.channel(channel, settings)
             joined.on_last = self._left
-            found = self._followers[channel] = Follower(self._bus, self.numbering, joined)
+            try:
+                found = Follower(self._bus, self.numbering, joined)
+            except MadangError:
+                self.hub.drop(channel)
+                raise
+            self._followers[channel] = found
         return found
 
     def watch(self, channel: str) -> StateFollower:
@@ -164,11 +172,18 @@ class HubSession:
             found = self._watchers[channel] = StateFollower(self._bus, self.numbering, state)
         return found
 
+    def let_go(self, follower: Follower) -> None:
+        """See `Owner`."""
+        if not follower.channel.subscribers:
+            self._left(follower.channel)
+
     def _left(self, channel: Channel) -> None:
+        follower = self._followers.get(channel.name)
+        if follower is None or follower.channel is not channel or follower.joining:
+            return
         if channel.name not in self._named and not self._giving:
-            follower = self._followers.pop(channel.name, None)
-            if follower is not None:
-                follower.close()
+            del self._followers[channel.name]
+            follower.close()
             self.hub.drop(channel.name)
 
     async def said(self, session: ClientSession, data: object) -> None:
@@ -206,10 +221,12 @@ class HubSession:
     async def warm(self, giver: str, channels: list[str]) -> None:
         """Follow what the clients of another worker listen to, and hear what is sent to them."""
         self._direct.stand_in(giver)
+        wanted = [name for name in channels if name not in self._watchers]
         for follower in (*self._followers.values(), *self._watchers.values()):
-            await follower.ready()
-        for channel in channels:
-            if channel not in self._watchers:
+            with suppress(MadangError):  # only the clients of that channel cannot come
+                await follower.ready()
+        for channel in wanted:
+            with suppress(MadangError):
                 await self.follow(channel, HISTORY_COUNT_MAX).ready()
 
     async def settle(self) -> None:

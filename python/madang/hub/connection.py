@@ -229,10 +229,15 @@ class Connection:
             self._join(channel)
             channel.add(self)
 
-    def _join(self, channel: Channel | StateChannel) -> None:
+    def check_room(self) -> None:
+        """Raise TooManyChannelsError where it may not join one more channel."""
         limit = self._hub.settings.channels_per_connection_max
-        if channel not in self._subscriptions and len(self._subscriptions) >= limit:
+        if len(self._subscriptions) >= limit:
             raise TooManyChannelsError(f"a connection may join {limit} channels", limit=limit)
+
+    def _join(self, channel: Channel | StateChannel) -> None:
+        if channel not in self._subscriptions:
+            self.check_room()
         self._subscriptions[channel] = None
 
     def resume(self, channel: StateChannel, after: Position, missed: Iterable[str]) -> None:

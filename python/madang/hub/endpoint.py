@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,11 +21,13 @@ from madang.bus.subjects import SubjectTable
 from madang.core import log
 from madang.core.closecodes import CloseCode
 from madang.core.errors import MadangError
+from madang.hub.channel import Channel
 from madang.hub.client import Client, FrozenClient, is_plain
 from madang.hub.connection import Connection, TooManyChannelsError
 from madang.hub.direct import new_heard
 from madang.hub.following import Follower, StateFollower
 from madang.hub.history import Position
+from madang.hub.hub import HubFullError
 from madang.hub.numbering import check_channel
 
 _BEGINNING: Final = Position(0, 0)
@@ -92,6 +95,10 @@ class Owner(Protocol):
 
     def follow(self, channel: str, history: int) -> Follower:
         """Return the follower of a channel; raises MadangError."""
+        ...
+
+    def let_go(self, follower: Follower) -> None:
+        """Follow no more what nobody has joined and nobody is joining."""
         ...
 
     def watch(self, channel: str) -> StateFollower:
@@ -255,9 +262,11 @@ class ClientSession:
         asked = handshake.query()
         self._handshake = None
         for channel in endpoint.channels:
-            await self._join(channel, _position(asked.get(channel)))
+            with self._refusals_told(channel):
+                await self._join(channel, _position(asked.get(channel)))
         for channel in endpoint.states:
-            await self._watch(channel)
+            with self._refusals_told(channel):
+                await self._watch(channel)
         return True
 
     async def _act(self, payload: bytes) -> None:
@@ -279,7 +288,7 @@ class ClientSession:
             self._error("unknown_type", "message, subscribe, unsubscribe or ping")
 
     async def _subscribe(self, channel: str, since: Position | None) -> None:
-        try:
+        with self._refusals_told(channel):
             check_channel(channel)
             allowed = self._endpoint.offers(channel)
             if allowed and self._endpoint.may_join is not None:
@@ -290,32 +299,48 @@ class ClientSession:
                 self._error("already_subscribed", f"you are in {channel}", channel)
             else:
                 await self._join(channel, since)
+
+    @contextmanager
+    def _refusals_told(self, channel: str) -> Iterator[None]:
+        """Tell the client why it cannot join a channel."""
+        try:
+            yield
         except TooManyChannelsError as error:
             self._error("too_many_channels", error.message, channel)
+        except HubFullError as error:
+            self._error("worker_full", error.message, channel)
         except MadangError as error:
             self._error("bad_channel", error.message, channel)
 
     async def _join(self, channel: str, since: Position | None) -> None:
+        self.connection.check_room()  # before anything is made or said
         follower = self._owner.follow(channel, self._endpoint.history)
-        await follower.ready()
-        if self.connection.closed:
-            return
-        found = follower.channel.recover(since)
+        try:
+            with _joining((follower,)):
+                await follower.ready()
+            if not self.connection.closed:
+                self._enter(follower.channel, since)
+        finally:
+            self._owner.let_go(follower)
+
+    def _enter(self, channel: Channel, since: Position | None) -> None:
+        found = channel.recover(since)
         position = found.position or Position(0, 0)
         self.send(
             {
                 "type": "subscribed",
-                "channel": channel,
+                "channel": channel.name,
                 "epoch": position.epoch,
                 "offset": position.offset,
                 "recovered": since is not None and found.recovered,
             }
         )
-        self.connection.subscribe(follower.channel, since)
-        self.client.channels.add(channel)
+        self.connection.subscribe(channel, since)
+        self.client.channels.add(channel.name)
 
     async def _watch(self, channel: str) -> None:
         """Join a state channel: the newest of every key, then what changes."""
+        self.connection.check_room()
         follower = self._owner.watch(channel)
         await follower.ready()
         if not self.connection.closed:
@@ -346,8 +371,9 @@ async def thaw_session(
     was = msgspec.msgpack.decode(frozen, type=FrozenClient)
     events = {name: owner.follow(name, endpoint.history) for name in was.events}
     states = {name: owner.watch(name) for name in was.states}
-    for follower in (*events.values(), *states.values()):
-        await follower.ready()
+    with _joining(events.values()):
+        for follower in (*events.values(), *states.values()):
+            await follower.ready()
     for name, follower in events.items():
         if not endpoint.offers(name):
             raise MadangError(f"channel {name} is not offered any more")
@@ -365,6 +391,19 @@ async def thaw_session(
     client.channels.update(was.events, was.states)
     owner.resume(session)
     return session
+
+
+@contextmanager
+def _joining(followers: Iterable[Follower]) -> Iterator[None]:
+    """Keep followers from being let go while somebody waits for them."""
+    kept = list(followers)
+    for follower in kept:
+        follower.joining += 1
+    try:
+        yield
+    finally:
+        for follower in kept:
+            follower.joining -= 1
 
 
 async def _value(value: Any) -> Any:  # noqa: ANN401 - whatever the application's function gives

@@ -13,22 +13,30 @@ from typing import Final
 
 import msgspec
 
-from madang.bus import Bus, Gap, Message
+from madang.bus import Bus, Gap, Message, NotDelivered, OutcomeUnknown
+from madang.bus.errors import BusClosed
 from madang.core.errors import MadangError
 from madang.hub.channel import Channel
 from madang.hub.history import Position
-from madang.hub.numbering import EVENTS, Event, Numbering, Past, Told
+from madang.hub.lines import Event, Past, Told
+from madang.hub.numbering import EVENTS, Numbering
 from madang.hub.state_channel import StateChannel
 
 HELD_MAX: Final = 10_000
 SEEN_MAX: Final = 1_024
 RETRY_S: Final = 0.05
+REFUSALS_MAX: Final = 3
+"""Refusals in a row that are final; one may be that of a process that is just leaving."""
+REFUSED_RETRY_S: Final = 1.0
 
 
 class _Following:
     """What following is for a channel of either kind."""
 
+    joining = 0
+    """How many wait for it and have not joined yet: it is not closed under them."""
     state = False
+    _other_state = True
 
     def __init__(self, bus: Bus, numbering: Numbering, name: str) -> None:
         self._name = name
@@ -38,7 +46,8 @@ class _Following:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._again = False
         self._subscription = bus.subscribe(EVENTS + name, self._take, self._on_gap)
-        self._loading: asyncio.Task[None] | None = self._loop.create_task(self._load())
+        self._loading: asyncio.Task[MadangError | None] | None = None
+        self._reload()
 
     @property
     def live(self) -> bool:
@@ -57,9 +66,14 @@ class _Following:
         raise NotImplementedError
 
     async def ready(self) -> None:
-        """Return when what is past is here."""
-        while self._loading is not None:
-            await asyncio.wait([self._loading])
+        """Return when what is past is here; raise MadangError where that is refused."""
+        ended = self._loading
+        if ended is not None and ended.done() and not ended.cancelled():
+            self._reload()  # it was refused to who asked before us
+        while (loading := self._loading) is not None:
+            await asyncio.wait([loading])
+            if self._loading is loading:
+                raise _why(loading)
 
     def close(self) -> None:
         """Follow no more."""
@@ -70,6 +84,8 @@ class _Following:
     def _take(self, batch: list[Message]) -> None:
         for message in batch:
             told = msgspec.msgpack.decode(message.payload, type=Told)
+            if told.state is self._other_state:
+                continue
             if self._loading is None and not self._shows_hole(told):
                 self._publish(told.epoch, told.event)
             else:
@@ -91,31 +107,53 @@ class _Following:
         self._reload()
 
     def _reload(self) -> None:
-        if self._loading is None:
+        if self._loading is None or self._loading.done():
             self._loading = self._loop.create_task(self._load())
         else:
             self._again = True
 
-    async def _load(self) -> None:
-        """Ask for what is past until nothing is missing, then let go what was held."""
+    async def _load(self) -> MadangError | None:
+        """Ask for what is past until nothing is missing, then let go what was held.
+
+        Returns the refusal where there is nothing to show: then `_loading` stays as it has ended.
+        """
+        refusals = 0
         while True:
             self._again = False
             try:
                 past = await self._numbering.past(self._name, self.position, state=self.state)
-            except MadangError:
+            except (NotDelivered, OutcomeUnknown):
                 await asyncio.sleep(RETRY_S)
                 continue
+            except MadangError as error:
+                refusals += 1
+                if refusals >= REFUSALS_MAX and self.position is None:
+                    return error
+                await asyncio.sleep(RETRY_S if refusals < REFUSALS_MAX else REFUSED_RETRY_S)
+                continue
+            refusals = 0
             self._fill(past)
             if past.events and past.events[-1].offset < past.last:
                 continue
-            held, self._held = self._held, deque()
-            while held and not self._shows_hole(held[0]):
-                told = held.popleft()
-                self._publish(told.epoch, told.event)
-            if not held and not self._again:
+            if self._let_go():
                 self._loading = None
-                return
-            self._held.extendleft(reversed(held))
+                return None
+
+    def _let_go(self) -> bool:
+        """Pass on what was held as far as it goes; tell whether nothing is missing."""
+        held, self._held = self._held, deque()
+        while held and not self._shows_hole(held[0]):
+            told = held.popleft()
+            self._publish(told.epoch, told.event)
+        self._held.extendleft(reversed(held))
+        return not held and not self._again
+
+
+def _why(ended: asyncio.Task[MadangError | None]) -> BaseException:
+    """Return why loading has ended without what is past."""
+    if ended.cancelled():
+        return BusClosed("it is followed no more")
+    return ended.exception() or ended.result() or AssertionError("it has ended well")
 
 
 class Follower(_Following):
@@ -162,6 +200,7 @@ class StateFollower(_Following):
     """Feeds one state channel of this worker, and a new owner with what is known here."""
 
     state = True
+    _other_state = False
 
     def __init__(self, bus: Bus, numbering: Numbering, channel: StateChannel) -> None:
         super().__init__(bus, numbering, channel.name)

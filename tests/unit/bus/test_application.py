@@ -11,6 +11,7 @@ import pytest
 from madang import bus
 from madang.bus import application, handlers, values
 from madang.bus.errors import BusError
+from madang.bus.port import UNKNOWN_LOSS
 
 LIMIT_S = 10.0
 Kept = list[bus.Declaration]
@@ -226,3 +227,87 @@ def test_leaving_waits_for_what_handlers_do(kept: Kept) -> None:
 
     run(main)
     assert ended == [1]
+
+
+def test_a_failing_handler_loses_its_message_only(kept: Kept) -> None:
+    seen: list[object] = []
+
+    @bus.subscribe("n")
+    def take(message: bus.Received) -> None:
+        if message.payload == 1:
+            raise ValueError("not this one")
+        seen.append(message.payload)
+
+    async def main() -> None:
+        for number in range(5):
+            bus.publish("n", number)
+        await until(lambda: 4 in seen)
+
+    run(main)
+    assert seen == [0, 2, 3, 4]
+
+
+def test_gaps_of_a_handler_that_hangs_are_one_for_each_peer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handlers, "WAITING_MESSAGES_MAX", 3)
+    monkeypatch.setattr(handlers, "WAITING_GAPS_MAX", 4)
+    gate = asyncio.Event()
+    seen: list[object] = []
+
+    async def take(message: bus.Received) -> None:
+        await gate.wait()
+        seen.append(message.payload)
+
+    async def main() -> None:
+        runner = handlers.MessageRunner(take, seen.append, handlers.Tasks())
+        place = bus.memory_bus_hub().open("one")
+        runner.subscribe(place, "n", raw=True)
+        for _ in range(50):
+            for _ in range(10):
+                place.publish("n", b"x")
+            await asyncio.sleep(0)
+        runner.gap(bus.Gap("two", "n", 7))
+        runner.gap(bus.Gap("two", "n", UNKNOWN_LOSS))
+        assert len(runner._waiting) <= 3 + 2
+        for number in range(20):
+            runner.gap(bus.Gap(f"peer{number}", "n", 1))
+        assert len(runner._waiting) <= 3 + 4
+        gate.set()
+        await until(lambda: len(seen) > 4 and not runner._waiting)
+        await place.close()
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+    gaps = {gap.peer: gap.lost for gap in seen if isinstance(gap, bus.Gap)}
+    further = 20 - (4 - 2)  # peers beyond the limit of gaps, added to the oldest
+    assert gaps["one"] + len([one for one in seen if one == b"x"]) == 500 + further
+    assert gaps["two"] == UNKNOWN_LOSS
+
+
+def test_no_more_questions_are_handled_at_once_than_the_limit_says(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "QUESTIONS_AT_ONCE_MAX", 5)
+    gate = asyncio.Event()
+    running = most = 0
+
+    @bus.serve("slow")
+    async def slow(request: bus.Received) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+        return 1
+
+    async def main() -> None:
+        asked = [asyncio.ensure_future(bus.request("slow")) for _ in range(30)]
+        await until(lambda: running + sum(one.done() for one in asked) == 30)
+        gate.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [one for one in answers if isinstance(one, bus.RequestRefused)]
+        assert (len(refused), answers.count(1)) == (25, 5)
+        assert await bus.request("slow") == 1
+
+    run(main)
+    assert most == 5
