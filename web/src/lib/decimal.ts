@@ -6,7 +6,7 @@
  */
 export type Decimal = bigint;
 
-const PLACES = 9;
+export const PLACES = 9;
 export const ONE: Decimal = 10n ** BigInt(PLACES);
 
 /** Towards zero, away from it, or to whichever is nearer. */
