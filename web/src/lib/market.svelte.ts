@@ -12,6 +12,9 @@ export const TRADES_KEPT = 200;
 /** The sign-in that the stream was opened with does not hold any more. */
 const UNAUTHORIZED_CODE = 4500;
 
+/** A book comes within this, or whoever makes it is away. */
+const BOOK_MS = 5_000;
+
 type OrderFrame = Extract<Frame, { type: 'order' }>;
 type OfSymbol = Extract<Frame, { symbol: string }>;
 
@@ -33,13 +36,18 @@ class Market {
   /** The server's own complaint about what the page asked for, such as an unknown symbol. */
   problem = $state<string | null>(null);
   private heardBook = $state(false);
+  /** The book should have come by now: whoever makes it does not answer. */
+  private late = $state(false);
+  private lateTimer: ReturnType<typeof setTimeout> | undefined;
   /** The trades are those of the market, none included. */
   tradesKnown = $state(false);
   /** Connected, or trying to be, with a symbol or without one. */
   private wanted = $state(false);
 
   /** Who is missing although the connection stands. */
-  readonly away = $derived(!this.venueThere ? 'venue' : !this.feedThere ? 'feed' : null);
+  readonly away = $derived(
+    !this.venueThere ? 'venue' : !this.feedThere ? 'feed' : this.late ? 'records' : null,
+  );
   /** The book on the screen is the book of the market. */
   readonly fresh = $derived(
     this.connection.kind === 'live' && this.heardBook && this.away === null,
@@ -95,6 +103,7 @@ class Market {
     this.book = this.day = this.session = this.problem = null;
     this.tape = [];
     this.heardBook = this.tradesKnown = false;
+    this.awaitBook();
     this.show();
     this.stream.follow(symbol);
   }
@@ -127,7 +136,17 @@ class Market {
     this.connection = state;
     if (state.kind === 'live') this.resync();
     else this.heardBook = false;
+    this.awaitBook();
     if (state.kind === 'refused' && state.code === UNAUTHORIZED_CODE) this.onSessionOver();
+  }
+
+  private awaitBook(): void {
+    this.late = false;
+    clearTimeout(this.lateTimer);
+    this.lateTimer = setTimeout(() => {
+      const asked = this.symbol !== null && this.connection.kind === 'live';
+      this.late = asked && !this.heardBook && this.problem === null;
+    }, BOOK_MS);
   }
 
   private take(frame: Frame): void {
@@ -141,7 +160,7 @@ class Market {
   }
 
   private takeHealth(venue: boolean, feed: boolean): void {
-    const back = this.away !== null && venue && feed;
+    const back = !(this.venueThere && this.feedThere) && venue && feed;
     this.venueThere = venue;
     this.feedThere = feed;
     if (back) this.resync();
@@ -151,6 +170,7 @@ class Market {
     if (frame.type === 'book') {
       this.book = bookOf(frame);
       this.heardBook = true;
+      this.late = false;
     } else if (frame.type === 'change') {
       this.takeChange(frame);
     } else if (frame.type === 'trades') {
