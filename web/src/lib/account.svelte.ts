@@ -7,6 +7,7 @@ import * as api from './api';
 import { market } from './market.svelte';
 import type { Account, Order, Position, Session } from './messages';
 import { ended, merge, open, replaceAll, type Orders } from './orders';
+import { changePassword } from './person';
 
 const RECENT_LIMIT = 30;
 /** Wait before asking again after a failed load. */
@@ -31,6 +32,8 @@ class AccountState {
   readonly openOrders = $derived(this.ordersKnown ? open(this.orders) : undefined);
   readonly recentOrders = $derived(this.ordersKnown ? ended(this.orders, RECENT_LIMIT) : undefined);
 
+  /** While the password changes: the old session ends before the cookie of the new one is here. */
+  private renewing: Promise<unknown> = Promise.resolve();
   private loading = false;
   /** Orders may have been missed since they were loaded last. */
   private ordersOwed = true;
@@ -46,13 +49,7 @@ class AccountState {
     };
     market.onResync = () => void this.load('all');
     // Watching goes on as a visitor, or as whoever the cookie says by then.
-    market.onSessionOver = () => {
-      const before = Boolean(this.session);
-      void this.start().then(() => {
-        this.over ||= before && this.session === null;
-        market.reconnect();
-      });
-    };
+    market.onSessionOver = () => void this.check();
   }
 
   async start(): Promise<void> {
@@ -85,11 +82,19 @@ class AccountState {
     market.reconnect();
   }
 
-  /** The server said that the session does not hold any more. */
-  expire(): void {
-    this.over ||= Boolean(this.session);
-    this.signedOut();
+  /** The server said that the session does not hold: find out whether another one does by now. */
+  async check(): Promise<void> {
+    await this.renewing;
+    const before = Boolean(this.session);
+    await this.start();
+    this.over ||= before && this.session === null;
     market.reconnect();
+  }
+
+  async changePassword(current: string, fresh: string): Promise<void> {
+    const work = changePassword(current, fresh);
+    this.renewing = work.catch(() => undefined);
+    await work;
   }
 
   /** An order of ours as the API answered it: known before the stream says so. */
@@ -152,7 +157,7 @@ class AccountState {
 
   private failed(error: unknown): void {
     if (error instanceof api.ApiRefusal && error.status === 401) {
-      this.expire();
+      void this.check();
       return;
     }
     this.unloaded = true;
