@@ -14,7 +14,7 @@ import {
   type UTCTimestamp,
 } from 'lightweight-charts';
 import type { BarRow, Order, Position } from './messages';
-import type { OwnLine } from './own_lines';
+import type { OwnLine } from './lines';
 import { showPrice } from './show';
 
 /** Colours as a canvas takes them, and the language of dates. */

@@ -1,6 +1,6 @@
 import type { IChartApi, ISeriesApi } from 'lightweight-charts';
 import { describe, expect, it } from 'vitest';
-import { OwnLines, placeOf, type Beyond, type OwnLine } from './own_lines';
+import { OwnLines, placeOf, type Beyond, type OwnLine } from './lines';
 
 const HEIGHT = 100;
 
