@@ -110,6 +110,43 @@ def test_the_overview_says_when_it_is_cut_off_and_comes_back(page: Page) -> None
     expect(page.get_by_test_id("stale")).to_have_count(0)
 
 
+def test_a_visitor_is_asked_for_no_session_and_told_of_no_page(page: Page) -> None:
+    errors: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.goto("/")
+    expect(rows(page)).to_have_count(8)
+    assert errors == []
+    for path in ("/nope", "/account/nope", "/trade/%E0%A4%A"):
+        answer = page.goto(path)
+        assert answer is not None
+        expect(page.get_by_role("heading", name="There is no such page.")).to_be_visible()
+
+
+def test_while_the_venue_is_away_nothing_is_said_to_be_none(page: Page, demo: Demo) -> None:
+    sign_in(page, demo.address, demo.name, demo.password)
+    page.goto("/")
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+    away = page.get_by_test_id("connection")
+    run_madang(demo.state_dir, "stop", "venue")
+    try:
+        expect(away).to_have_text("The venue is away")
+        expect(page.get_by_test_id("stale")).to_contain_text("the last ones heard")
+        for path in ("/", "/account", "/trade/AAPL"):
+            page.goto(path)
+            expect(away).to_have_text("The venue is away")
+            pending = page.get_by_test_id("pending").first
+            expect(pending).to_have_text(
+                "This cannot be loaded right now. It is tried again by itself."
+            )
+            for untrue in ("Nothing has", "You hold nothing", "No open orders", "No trades yet"):
+                expect(page.get_by_text(untrue)).to_have_count(0)
+            expect(page.get_by_text("venue.committed")).to_have_count(0)
+    finally:
+        run_madang(demo.state_dir, "start", "venue")
+    expect(away).to_have_attribute("data-state", "live")
+    expect(page.get_by_test_id("pending")).to_have_count(0)
+
+
 def test_from_signing_up_to_a_key_that_trades(page: Page, demo: Demo) -> None:
     sign_up(page, "kim")
     expect(page.get_by_test_id("no-money")).to_contain_text("madang account fund kim")

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
@@ -155,10 +155,10 @@ def by_rest(venue: Venue) -> dict[str, Any]:
         "day": [day["l"], day["h"]],
         "volume": day["v"],
         "candle": [minute[name] for name in "ohlcv"],
-        "cash": Decimal(account["cash"]).quantize(cent),
+        "cash": Decimal(account["cash"]).quantize(cent, ROUND_HALF_UP),
         "position": (
             Decimal(position["qty"]),
-            Decimal(int(Decimal(position["unrealized_pl"]) * 100)) / 100,
+            Decimal(position["unrealized_pl"]).quantize(cent, ROUND_HALF_UP),
         ),
     }
 

@@ -149,9 +149,11 @@ def test_a_replacement_that_is_refused_leaves_the_order(page: Page, demo: Demo) 
     page.keyboard.press("Enter")
     row = page.get_by_test_id("orders-open").locator("tr", has_text="GOOGL")
     row.get_by_role("button", name="Replace Buy 2 GOOGL").click()
-    row.get_by_label("Quantity").fill("none")
+    row.get_by_label("Quantity").fill("0")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Enter a number above zero.")).to_be_visible()
+    expect(page.get_by_text("Quantity: Enter a number above zero.")).to_be_visible()
+    expect(row.get_by_label("Quantity")).to_have_attribute("aria-invalid", "true")
+    expect(row.get_by_label("Limit price")).to_have_attribute("aria-invalid", "false")
     row.get_by_label("Quantity").fill("99999999")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Not replaced: insufficient buying power")).to_be_visible()
@@ -235,14 +237,57 @@ def test_the_shortcuts_are_listed_and_can_be_turned_off(page: Page, demo: Demo) 
 def test_a_refusal_is_shown_in_the_words_of_the_venue(page: Page, demo: Demo) -> None:
     open_market(page, "MSFT")
     sign_in(page, demo)
-    page.get_by_label("Quantity", exact=True).fill("none")
     page.get_by_label("Limit price", exact=True).fill("400")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_have_text("Enter a number above zero.")
-    expect(page.get_by_label("Quantity", exact=True)).to_be_focused()
+    for typed, reason in (
+        ("", "Enter a number above zero."),
+        ("1e9", "Use digits only"),
+        ("0.0000000001", "Use at most 9 decimals."),
+    ):
+        page.get_by_label("Quantity", exact=True).fill(typed)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text(f"Quantity: {reason}")
+        expect(page.get_by_label("Quantity", exact=True)).to_be_focused()
     page.get_by_label("Quantity", exact=True).fill("1000000")
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("said")).to_contain_text("Refused: insufficient buying power")
+
+
+def test_a_session_that_ended_is_said_with_the_way_back(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "NFLX")
+    page.get_by_label("Limit price", exact=True).fill("90")
+    page.get_by_label("Quantity", exact=True).fill("1")
+    page.context.clear_cookies(name="madang_session")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("session-over")).to_contain_text("Your session is over.")
+    expect(page.get_by_text("unauthorized")).to_have_count(0)
+    page.get_by_role("link", name="Sign in again").click()
+    expect(page).to_have_url(re.compile(r"/signin\?next=%2Ftrade%2FNFLX$"))
+
+
+def test_a_fraction_of_a_share_keeps_the_book_in_its_columns(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "AMZN")
+    below = amount(levels(page, "bids").nth(5).locator(".price").text_content())
+    page.get_by_label("Limit price", exact=True).fill(str(below))
+    page.get_by_label("Quantity", exact=True).fill("0.927761373")
+    page.keyboard.press("Enter")
+    # What a person ordered is exact, what many added to a level is short.
+    expect(page.get_by_test_id("orders-open").locator("tr").first).to_contain_text("0.927761373")
+    level = page.get_by_test_id("bids").locator(".line", has_text="your orders: 0.927761373")
+    expect(level.locator("span").nth(1)).to_have_attribute("title", re.compile(r"\.927761373$"))
+    shown = level.locator("span").nth(1).text_content() or ""
+    assert len(shown.replace(",", "").partition(".")[2]) <= 4
+    page.get_by_role("button", name="Cancel Buy 0.927761373 AMZN").click()
+
+
+def test_orders_out_of_sight_are_named_at_the_edge(page: Page, demo: Demo) -> None:
+    open_signed_in(page, demo, "META")
+    expect(page.get_by_test_id("chart")).to_have_attribute("data-ready", "true")
+    page.get_by_label("Limit price", exact=True).fill("100")
+    page.get_by_label("Quantity", exact=True).fill("2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("beyond-below")).to_contain_text("Buy 2 100.00")
+    page.get_by_role("button", name="Cancel Buy 2 META").click()
+    expect(page.get_by_test_id("beyond-below")).to_have_count(0)
 
 
 def test_everything_is_canceled_only_after_a_question(page: Page, demo: Demo) -> None:
@@ -322,4 +367,20 @@ def test_the_trading_page_alone_leads_to_a_symbol(page: Page) -> None:
 
 def test_a_symbol_that_does_not_exist_is_said_to(page: Page) -> None:
     page.goto("/trade/NOSUCH")
-    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("There is no symbol NOSUCH in this market.")
+
+
+def test_a_phone_shows_every_number_of_an_order(page: Page, demo: Demo) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    open_signed_in(page, demo, "GOOGL")
+    page.get_by_label("Limit price", exact=True).fill("91.25")
+    page.get_by_label("Quantity", exact=True).fill("0.123456789")
+    page.keyboard.press("Enter")
+    row = page.get_by_test_id("orders-open").locator("tr", has_text="91.25")
+    for cell in (row.locator("td", has_text=text) for text in ("91.25", "0.123456789")):
+        box = cell.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    row.get_by_role("button", name="Cancel Buy").click()
+    expect(row).to_have_count(0)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from madang.core import log
 from madang.edge.errors import ApiError
 from madang.edge.guard import authorize, check_cross_site
-from madang.edge.pages import Pages
+from madang.edge.pages import INDEX, Pages
 from madang.edge.request import Request
 from madang.edge.response import Response, error_response
 from madang.edge.route import Authenticator, Route, WebSocketRoute
@@ -38,7 +38,7 @@ class Dispatcher:
         for websocket_route in websocket_routes:
             self._websockets.add("GET", websocket_route.path, websocket_route)
         for path in pages.page_paths if pages is not None else ():
-            self._page_paths.add("GET", path, "/index.html")
+            self._page_paths.add("GET", path, INDEX)
 
     def find_websocket(self, request: Request) -> WebSocketRoute | None:
         """Return the WebSocket route of a request's path and set its parameters."""
@@ -54,9 +54,15 @@ class Dispatcher:
 
     def call(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response, or what must be awaited for it; raises what the handler raises."""
-        match = self._routes.match(request.path)
-        if match is None:
-            return self._answer_page(request)
+        try:
+            match = self._routes.match(request.path)
+            if match is None:
+                return self._answer_page(request)
+        except ApiError as error:
+            page = self._missing_page(request, error)
+            if page is None:
+                raise
+            return page
         route = self._choose(match, request)
         request.parameters = match.parameters
         authorize(request, route.role, self._authenticator)
@@ -80,7 +86,7 @@ class Dispatcher:
         if pages is not None:
             name = pages.find(request.path)
             if name is None and self._page_paths.match(request.path) is not None:
-                name = "/index.html"
+                name = INDEX
             if name is not None:
                 if request.method not in ("GET", "HEAD"):
                     raise ApiError(405, f"{request.method} is not allowed here").with_headers(
@@ -94,6 +100,12 @@ class Dispatcher:
                 ("upgrade", "websocket"), ("sec-websocket-version", "13")
             )
         raise ApiError(404, f"{request.method} {request.path} is not offered")
+
+    def _missing_page(self, request: Request, error: ApiError) -> Response | None:
+        """Return the page that says there is none, where a browser asked for what is no path."""
+        if self._pages is None or error.status not in (400, 404) or request.method != "GET":
+            return None
+        return self._pages.missing(request)
 
     def failed(self, request: Request, error: BaseException) -> Response:
         """Return what the client gets for an exception; an unknown one is logged, never told."""

@@ -21,6 +21,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "font-src 'self'; connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+INDEX: Final = "/index.html"
 PAGES_BYTES_MAX: Final = 64 * 1_048_576
 _GZIP_BYTES_MIN: Final = 1_024
 _HASHED: Final = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
@@ -61,6 +62,13 @@ class Pages:
         """Return the name of the file of a path, None where there is none."""
         return path if path in self._files else None
 
+    def missing(self, request: Request) -> Response | None:
+        """Return the application as a 404, for a person to read; None for whoever is no browser."""
+        file = self._files.get(INDEX)
+        if file is None or not prefers_html(request.headers.get("accept")):
+            return None
+        return _whole(file, request, 404, [("cache-control", "no-store")])
+
     def answer(self, name: str, request: Request) -> Response | None:
         """Return the file `name` for this request, None where it is not there."""
         file = self._files.get(name)
@@ -71,14 +79,38 @@ class Pages:
             headers.append(("vary", "accept-encoding"))
         if file.etag in (request.headers.get("if-none-match") or ""):
             return Response(304, b"", file.content_type, tuple(headers))
-        if file.content_type.startswith("text/html"):
-            headers.append(("content-security-policy", CONTENT_SECURITY_POLICY))
-            headers.append(("x-frame-options", "DENY"))
-        body = file.body
-        if file.packed is not None and accepts_gzip(request.headers.get("accept-encoding")):
-            headers.append(("content-encoding", "gzip"))
-            body = file.packed
-        return Response(200, body, file.content_type, tuple(headers))
+        return _whole(file, request, 200, headers)
+
+
+def _whole(file: _File, request: Request, status: int, headers: list[tuple[str, str]]) -> Response:
+    if file.content_type.startswith("text/html"):
+        headers.append(("content-security-policy", CONTENT_SECURITY_POLICY))
+        headers.append(("x-frame-options", "DENY"))
+    body = file.body
+    if file.packed is not None and accepts_gzip(request.headers.get("accept-encoding")):
+        headers.append(("content-encoding", "gzip"))
+        body = file.packed
+    return Response(status, body, file.content_type, tuple(headers))
+
+
+def prefers_html(value: str | None) -> bool:
+    """Tell whether an Accept value names HTML, and nothing of JSON's before it."""
+    weights: dict[str, float] = {}
+    for part in (value or "").split(","):
+        name, *parameters = (text.strip().lower() for text in part.split(";"))
+        weights[name] = _weight(parameters)
+    html = weights.get("text/html", 0.0)
+    return html > 0 and html >= weights.get("application/json", 0.0)
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
 
 
 def accepts_gzip(value: str | None) -> bool:

@@ -89,6 +89,10 @@ describe('placeOrder', () => {
 
 describe('session', () => {
   it('is null for a visitor, and an error where nobody knows', async () => {
+    document.cookie = 'madang_csrf=; Max-Age=0';
+    expect(await outcome(session())).toBeNull();
+    expect(asked).toEqual([]); // no hint of a session, so no question
+    document.cookie = 'madang_csrf=token';
     answers = [{ status: 401, body: { code: 40110000, message: 'unauthorized' } }, 'lost'];
     expect(await outcome(session())).toBeNull();
     expect(await outcome(session())).toBeInstanceOf(ApiUnreachable);

@@ -83,8 +83,12 @@ export const orders = (status: 'open' | 'closed', limit = ORDERS_LIMIT) =>
 export const cancel = (id: string) => call<null>('DELETE', `/v2/orders/${encodeURIComponent(id)}`);
 export const cancelAll = () => call<{ id: string; status: number }[]>('DELETE', '/v2/orders');
 
-/** Who is signed in by the cookie, or null. */
+/**
+ * Who is signed in by the cookie, or null. That cookie cannot be read here, but the CSRF token comes
+ * and goes with it: without one there is nobody to ask for.
+ */
 export async function session(): Promise<Session | null> {
+  if (cookie('madang_csrf') === '') return null;
   try {
     return await call<Session>('GET', '/web/session');
   } catch (error) {

@@ -24,7 +24,8 @@ export type Change = 'all' | 'older' | 'newest';
 export class ChartData {
   /** The candles are those of the market, as far as trades were heard. */
   ready = $state(false);
-  problem = $state<string | null>(null);
+  /** Not there now and asked for again, or refused for good; what exactly is the server's affair. */
+  problem = $state<'away' | 'refused' | null>(null);
   newest = $state.raw<BarRow | null>(null);
   timezone = $state('UTC');
 
@@ -108,8 +109,9 @@ export class ChartData {
       this.candles = new Candles(answer);
     } catch (error) {
       if (round !== this.round) return;
-      this.problem = error instanceof ApiRefusal ? error.message : '';
-      if (!(error instanceof ApiRefusal) || error.status >= 500) this.later();
+      const refused = error instanceof ApiRefusal && error.status < 500 && error.status !== 429;
+      this.problem = refused ? 'refused' : 'away';
+      if (!refused) this.later();
       return;
     }
     this.ready = true;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { divide, format, multiply, ONE, parse, round, toText } from './decimal';
+import { divide, format, MINUS, multiply, ONE, parse, percentOf, round, toText } from './decimal';
 
 const exact = (text: string): bigint => {
   const value = parse(text);
@@ -53,12 +53,49 @@ describe('arithmetic', () => {
 describe('format', () => {
   it('groups and keeps the decimals asked for', () => {
     expect(format(exact('1234567.5'), 2, 4)).toBe('1,234,567.50');
-    expect(format(exact('1234.56789'), 2, 4)).toBe('1,234.5678');
+    expect(format(exact('1234.56789'), 2, 4)).toBe('1,234.5679');
     expect(format(exact('1000'), 0, 9)).toBe('1,000');
-    expect(format(exact('-1234.5'), 2, 2)).toBe('-1,234.50');
+    expect(format(exact('-1234.5'), 2, 2)).toBe(`${MINUS}1,234.50`);
   });
+
+  it.each([
+    ['250.545', '250.55'],
+    ['250.544999999', '250.54'],
+    ['-250.545', `${MINUS}250.55`],
+    ['-250.544', `${MINUS}250.54`],
+    ['0.994', '0.99'],
+    ['0.995', '1.00'],
+    ['999.999', '1,000.00'],
+    ['-999999.995', `${MINUS}1,000,000.00`],
+    ['-0.005', `${MINUS}0.01`],
+  ])('rounds %s to %s', (text, shown) => expect(format(exact(text), 2, 2)).toBe(shown));
 
   it('shows no negative zero', () => {
     expect(format(exact('-0.001'), 2, 2)).toBe('0.00');
+    expect(format(exact('-0.00499'), 0, 2)).toBe('0');
+  });
+
+  it('leaves the text for the API as it is', () => {
+    expect(toText(exact('-1234.567890123'))).toBe('-1234.567890123');
+  });
+});
+
+describe('percentOf', () => {
+  const percent = (part: string, whole: string) => {
+    const found = percentOf(exact(part), exact(whole));
+    return found === null ? null : toText(found);
+  };
+
+  it('is rounded once, a tie away from zero', () => {
+    expect(percent('4.70', '228.18')).toBe('2.06');
+    expect(percent('-4.70', '228.18')).toBe('-2.06');
+    expect(percent('0.00005', '1')).toBe('0.01');
+    expect(percent('0.000049999', '1')).toBe('0');
+    expect(percent('1', '1')).toBe('100');
+  });
+
+  it('is unknown without a whole', () => {
+    expect(percent('1', '0')).toBeNull();
+    expect(percentOf(null, ONE)).toBeNull();
   });
 });

@@ -6,8 +6,14 @@
  */
 export type Decimal = bigint;
 
-const PLACES = 9;
+export const PLACES = 9;
 export const ONE: Decimal = 10n ** BigInt(PLACES);
+
+/** Towards zero, away from it, or to whichever is nearer. */
+export type Rounding = 'up' | 'down' | 'near';
+
+/** The sign of what people read; the API's is a hyphen. */
+export const MINUS = '\u2212';
 
 const SHAPE = /^([+-]?)(\d*)(?:\.(\d*))?$/;
 const LENGTH_MAX = 40;
@@ -33,31 +39,47 @@ export function divide(a: Decimal, b: Decimal, rounding: 'up' | 'down'): Decimal
   return quotient(a * ONE, b, rounding);
 }
 
-/** Round to `places` decimals. */
-export function round(value: Decimal, places: number, rounding: 'up' | 'down'): Decimal {
+/** Round to `places` decimals; `near` takes a tie away from zero. */
+export function round(value: Decimal, places: number, rounding: Rounding): Decimal {
   const unit = 10n ** BigInt(PLACES - places);
   return quotient(value, unit, rounding) * unit;
 }
 
+/** A part of a whole above zero in percent, rounded once to the two decimals that are shown. */
+export function percentOf(part: Decimal | null, whole: Decimal | null): Decimal | null {
+  if (part === null || whole === null || whole <= 0n) return null;
+  return quotient(part * 10_000n, whole, 'near') * (ONE / 100n);
+}
+
 /** Plain text without grouping, as the API takes it: no trailing zeros. */
 export function toText(value: Decimal): string {
-  return format(value, 0, PLACES, false);
+  const text = digits(value, 0, PLACES);
+  return value < 0n ? `-${text}` : text;
 }
 
-/** Text for people: grouped, at least `least` and at most `most` decimals (cut, never rounded up). */
-export function format(value: Decimal, least: number, most: number, grouped = true): string {
+/** Text for people: grouped, rounded, at least `least` and at most `most` decimals. */
+export function format(value: Decimal, least: number, most: number): string {
+  const shown = round(value, most, 'near');
+  const [whole = '', fraction] = digits(shown, least, most).split('.');
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ',');
+  const text = fraction ? `${grouped}.${fraction}` : grouped;
+  return shown < 0n ? MINUS + text : text;
+}
+
+/** The digits of a value without its sign. */
+function digits(value: Decimal, least: number, most: number): string {
   const size = value < 0n ? -value : value;
-  const whole = (size / ONE).toString();
   const all = (size % ONE).toString().padStart(PLACES, '0').slice(0, most);
   const fraction = all.slice(0, least) + all.slice(least).replace(/0+$/, '');
-  const left = grouped ? whole.replace(/\B(?=(\d{3})+$)/g, ',') : whole;
-  const text = fraction ? `${left}.${fraction}` : left;
-  return value < 0n && /[1-9]/.test(text) ? `-${text}` : text;
+  const whole = (size / ONE).toString();
+  return fraction ? `${whole}.${fraction}` : whole;
 }
 
-/** Towards zero, or away from it. */
-function quotient(dividend: bigint, divisor: bigint, rounding: 'up' | 'down'): bigint {
+function quotient(dividend: bigint, divisor: bigint, rounding: Rounding): bigint {
   const result = dividend / divisor;
-  if (rounding === 'down' || dividend % divisor === 0n) return result;
+  const rest = dividend % divisor;
+  const size = rest < 0n ? -rest : rest;
+  const away = rounding === 'near' ? size * 2n >= divisor : rounding === 'up' && rest !== 0n;
+  if (!away) return result;
   return dividend < 0n ? result - 1n : result + 1n;
 }

@@ -7,7 +7,6 @@ import {
   LineStyle,
   TickMarkType,
   type CandlestickData,
-  type CreatePriceLineOptions,
   type HistogramData,
   type IChartApi,
   type ISeriesApi,
@@ -15,6 +14,8 @@ import {
   type UTCTimestamp,
 } from 'lightweight-charts';
 import type { BarRow, Order, Position } from './messages';
+import type { OwnLine } from './lines';
+import { showPrice } from './show';
 
 /** Colours as a canvas takes them, and the language of dates. */
 export interface Look {
@@ -94,7 +95,7 @@ export function priceLines(
   position: Position | null,
   look: Look,
   text: { order: (order: Order) => string; average: string },
-): CreatePriceLineOptions[] {
+): OwnLine[] {
   const lines = orders
     .filter((order) => order.symbol === symbol)
     .flatMap((order) =>
@@ -102,6 +103,7 @@ export function priceLines(
         .filter((price) => price !== null)
         .map((price) => ({
           price: Number(price),
+          priceText: showPrice(price),
           color: order.side === 'buy' ? look.up : look.down,
           lineWidth: 1 as const,
           lineStyle: LineStyle.Dashed,
@@ -111,6 +113,7 @@ export function priceLines(
   if (position === null) return lines;
   const average = {
     price: Number(position.avg_entry_price),
+    priceText: showPrice(position.avg_entry_price),
     color: look.accent,
     lineWidth: 1 as const,
     lineStyle: LineStyle.Dotted,

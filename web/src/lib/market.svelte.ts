@@ -12,6 +12,9 @@ export const TRADES_KEPT = 200;
 /** The sign-in that the stream was opened with does not hold any more. */
 const UNAUTHORIZED_CODE = 4500;
 
+/** A book comes within this, or whoever makes it is away. */
+const BOOK_MS = 5_000;
+
 type OrderFrame = Extract<Frame, { type: 'order' }>;
 type OfSymbol = Extract<Frame, { symbol: string }>;
 
@@ -33,16 +36,26 @@ class Market {
   /** The server's own complaint about what the page asked for, such as an unknown symbol. */
   problem = $state<string | null>(null);
   private heardBook = $state(false);
+  /** The book should have come by now: whoever makes it does not answer. */
+  private late = $state(false);
+  private lateTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The trades are those of the market, none included. */
+  tradesKnown = $state(false);
+  /** Connected, or trying to be, with a symbol or without one. */
+  private wanted = $state(false);
 
   /** Who is missing although the connection stands. */
-  readonly away = $derived(!this.venueThere ? 'venue' : !this.feedThere ? 'feed' : null);
+  readonly away = $derived(
+    !this.venueThere ? 'venue' : !this.feedThere ? 'feed' : this.late ? 'records' : null,
+  );
   /** The book on the screen is the book of the market. */
   readonly fresh = $derived(
     this.connection.kind === 'live' && this.heardBook && this.away === null,
   );
   /** Nothing the stream tells arrives, the account's own events included. */
   readonly interrupted = $derived(
-    this.symbol !== null && (this.connection.kind !== 'live' || this.away !== null),
+    this.wanted &&
+      (this.away !== null || (this.symbol !== null && this.connection.kind !== 'live')),
   );
   readonly last = $derived(this.trades[0] ?? null);
 
@@ -67,28 +80,37 @@ class Market {
   );
 
   constructor() {
-    addEventListener('offline', () => this.symbol !== null && this.stream.lost());
-    addEventListener('online', () => this.symbol !== null && this.stream.restart());
+    addEventListener('offline', () => this.wanted && this.stream.lost());
+    addEventListener('online', () => this.wanted && this.stream.restart());
   }
 
-  /** Follow `symbol`, connecting where there is no connection yet; null ends it. */
-  follow(symbol: string | null): void {
+  /**
+   * Follow `symbol`, connecting where there is no connection yet. Without one the connection ends,
+   * unless it is to `stay` for the account's own events and for whether the venue is there.
+   */
+  follow(symbol: string | null, stay = false): void {
+    const [first, wanted] = [!this.wanted, symbol !== null || stay];
+    this.wanted = wanted;
+    this.turnTo(symbol);
+    if (!wanted) this.stream.stop();
+    else if (first) this.stream.restart();
+  }
+
+  private turnTo(symbol: string | null): void {
     if (symbol === this.symbol) return;
-    const first = this.symbol === null;
     this.gathered.flush();
     this.symbol = symbol;
     this.book = this.day = this.session = this.problem = null;
     this.tape = [];
-    this.heardBook = false;
+    this.heardBook = this.tradesKnown = false;
+    this.awaitBook();
     this.show();
     this.stream.follow(symbol);
-    if (symbol === null) this.stream.stop();
-    else if (first) this.stream.restart();
   }
 
   /** Connect anew: after a sign-in, for the stream takes the account from the cookie. */
   reconnect(): void {
-    if (this.symbol !== null) this.stream.restart();
+    if (this.wanted) this.stream.restart();
   }
 
   /** Hear of trades until the returned function is called; begins with those that are known. */
@@ -114,7 +136,17 @@ class Market {
     this.connection = state;
     if (state.kind === 'live') this.resync();
     else this.heardBook = false;
+    this.awaitBook();
     if (state.kind === 'refused' && state.code === UNAUTHORIZED_CODE) this.onSessionOver();
+  }
+
+  private awaitBook(): void {
+    this.late = false;
+    clearTimeout(this.lateTimer);
+    this.lateTimer = setTimeout(() => {
+      const asked = this.symbol !== null && this.connection.kind === 'live';
+      this.late = asked && !this.heardBook && this.problem === null;
+    }, BOOK_MS);
   }
 
   private take(frame: Frame): void {
@@ -128,7 +160,7 @@ class Market {
   }
 
   private takeHealth(venue: boolean, feed: boolean): void {
-    const back = this.away !== null && venue && feed;
+    const back = !(this.venueThere && this.feedThere) && venue && feed;
     this.venueThere = venue;
     this.feedThere = feed;
     if (back) this.resync();
@@ -138,6 +170,7 @@ class Market {
     if (frame.type === 'book') {
       this.book = bookOf(frame);
       this.heardBook = true;
+      this.late = false;
     } else if (frame.type === 'change') {
       this.takeChange(frame);
     } else if (frame.type === 'trades') {
@@ -161,6 +194,7 @@ class Market {
   }
 
   private takeTrades(trades: readonly Trade[], whole: boolean): void {
+    this.tradesKnown = true;
     const newest = this.tape[0]?.id ?? 0;
     const fresh = whole ? trades : trades.filter((trade) => trade.id > newest);
     this.tape = [...[...fresh].reverse(), ...(whole ? [] : this.tape)].slice(0, TRADES_KEPT);

@@ -114,8 +114,8 @@ describe('replacementOf', () => {
   });
 
   it('refuses what is no amount, but only in fields that the order has', () => {
-    expect(replacementOf(limit, { ...edit, qty: '0' })).toBe('wrong');
-    expect(replacementOf(limit, { ...edit, limitPrice: '' })).toBe('wrong');
+    expect(replacementOf(limit, { ...edit, qty: '0' })).toEqual({ field: 'qty', why: 'needPositive' });
+    expect(replacementOf(limit, { ...edit, limitPrice: '1e2' })).toEqual({ field: 'limitPrice', why: 'needDigits' });
     expect(replacementOf(limit, { ...edit, stopPrice: 'none' })).toBeNull();
   });
 });

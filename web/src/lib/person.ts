@@ -125,5 +125,6 @@ export function problemText(error: unknown, unauthorized: string): string {
   if (error instanceof ApiUnreachable) return t('unreachable');
   if (!(error instanceof ApiRefusal)) return error instanceof Error ? error.message : String(error);
   if (error.status === 401) return unauthorized;
+  if (error.status >= 500) return t('marketAway');
   return error.status === 429 ? t('tooManyTries') : refusalText(error.message, words.language);
 }

@@ -1,5 +1,5 @@
 /** What a position is worth at a price, as the server computes it: value down to a millionth. Pure. */
-import { multiply, parse, round, toText } from './decimal';
+import { multiply, parse, percentOf, round, toText } from './decimal';
 import type { Position } from './messages';
 
 const CASH_PLACES = 6;
@@ -17,7 +17,7 @@ export function worthOf(position: Position, price: string | null): Worth {
   const [qty, at, cost] = [parse(position.qty), parse(price), parse(position.cost_basis)];
   if (qty === null || at === null || cost === null) {
     const { current_price, market_value, unrealized_pl } = position;
-    const percent = percentOf(parse(unrealized_pl), cost);
+    const percent = inPercent(parse(unrealized_pl), cost);
     return { price: current_price, value: market_value, profit: unrealized_pl, percent };
   }
   const value = round(multiply(qty, at, 'down'), CASH_PLACES, 'down');
@@ -26,11 +26,11 @@ export function worthOf(position: Position, price: string | null): Worth {
     price,
     value: toText(value),
     profit: toText(profit),
-    percent: percentOf(profit, cost),
+    percent: inPercent(profit, cost),
   };
 }
 
-function percentOf(part: bigint | null, whole: bigint | null): string | null {
-  if (part === null || whole === null || whole <= 0n) return null;
-  return toText(round((part * 100n * 1_000_000_000n) / whole, 2, 'down'));
+function inPercent(part: bigint | null, whole: bigint | null): string | null {
+  const percent = percentOf(part, whole);
+  return percent === null ? null : toText(percent);
 }

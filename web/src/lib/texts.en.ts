@@ -77,6 +77,10 @@ export const en = {
   sellNow: 'Sell {symbol}',
   sending: 'Sending…',
   needPositive: 'Enter a number above zero.',
+  needDigits: 'Use digits only, with a point before the decimals: 1000 or 0.5.',
+  tooFine: 'Use at most 9 decimals.',
+  tooLong: 'This number is too long.',
+  wrongField: '{field}: {reason}',
   accepted: '{side} {amount} {symbol}: accepted.',
   done: '{side} {amount} {symbol}: {status}.',
   orderRefused: 'Refused',
@@ -119,7 +123,16 @@ export const en = {
   status_rejected: 'rejected',
   status_done_for_day: 'done for the day',
 
+  sessionOver: 'Your session is over.',
+  signInAgain: 'Sign in again',
+  marketAway: 'The market does not answer right now, and nothing was done. Try again in a moment.',
+  unknownSymbol: 'There is no symbol {symbol} in this market.',
+  notLoaded: 'This cannot be loaded right now. It is tried again by itself.',
+
   venueAway: 'The venue is away',
+  recordsAway: 'Data cannot be loaded',
+  recordsAwayLong:
+    'The market’s data cannot be loaded right now; it is tried again by itself. These numbers are the last ones heard.',
   feedAway: 'Prices are standing still',
   venueAwayLong:
     'The venue is away: orders wait until it is back. These numbers are the last ones heard.',
@@ -149,6 +162,7 @@ export const en = {
   candle: '{time}: open {open}, high {high}, low {low}, close {close}, volume {volume}',
   noCandles: 'Nothing has been traded yet.',
   candlesAway: 'The chart could not be loaded. Trying again…',
+  candlesRefused: 'There is no chart of this symbol.',
   newestCandle: 'To the newest',
   averagePrice: 'Average',
   attribution: 'Charts by TradingView (Lightweight Charts™)',

@@ -78,6 +78,10 @@ export const ko: Record<Key, string> = {
   sellNow: '{symbol} 매도',
   sending: '보내는 중…',
   needPositive: '0보다 큰 숫자를 입력하세요.',
+  needDigits: '숫자만 입력하세요. 소수는 점으로 나눕니다. 예: 1000, 0.5',
+  tooFine: '소수점 아래 9자리까지만 입력할 수 있습니다.',
+  tooLong: '숫자가 너무 깁니다.',
+  wrongField: '{field}: {reason}',
   accepted: '{symbol} {amount} {side}: 접수되었습니다.',
   done: '{symbol} {amount} {side}: {status}.',
   orderRefused: '주문이 거부되었습니다',
@@ -120,8 +124,17 @@ export const ko: Record<Key, string> = {
   status_rejected: '거부됨',
   status_done_for_day: '당일 종료',
 
+  sessionOver: '로그인이 만료되었습니다.',
+  signInAgain: '다시 로그인하기',
+  marketAway: '지금은 거래소가 응답하지 않아 처리하지 못했습니다. 잠시 후 다시 시도하세요.',
+  unknownSymbol: '{symbol}: 이 시장에 없는 종목입니다.',
+  notLoaded: '지금은 불러올 수 없습니다. 자동으로 다시 시도합니다.',
+
   venueAway: '거래소 응답 없음',
   feedAway: '시세 멈춤',
+  recordsAway: '데이터를 불러올 수 없음',
+  recordsAwayLong:
+    '지금은 시장 데이터를 불러올 수 없어 자동으로 다시 시도하고 있습니다. 화면의 숫자는 마지막으로 받은 값입니다.',
   venueAwayLong:
     '거래소가 응답하지 않습니다. 돌아올 때까지 주문은 기다립니다. 화면의 숫자는 마지막으로 받은 값입니다.',
   feedAwayLong: '지금은 시세가 오지 않습니다. 화면의 숫자는 마지막으로 받은 값입니다.',
@@ -150,6 +163,7 @@ export const ko: Record<Key, string> = {
   candle: '{time}: 시가 {open}, 고가 {high}, 저가 {low}, 종가 {close}, 거래량 {volume}',
   noCandles: '아직 체결이 없습니다.',
   candlesAway: '차트를 불러오지 못했습니다. 다시 시도하는 중…',
+  candlesRefused: '이 종목의 차트가 없습니다.',
   newestCandle: '최신으로',
   averagePrice: '평균 단가',
   attribution: '차트: TradingView (Lightweight Charts™)',

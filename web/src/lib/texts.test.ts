@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { refusalText } from './refusals';
 import { toPage } from './router.svelte';
-import { showCash, showOrdered, showPrice, showQty } from './show';
+import { exactSize, showCash, showMoney, showOrdered, showPrice, showQty, showSize } from './show';
 import { en, type Key } from './texts.en';
 import { ko } from './texts.ko';
 
@@ -34,7 +34,26 @@ describe('numbers', () => {
       '1.2345',
       '0.000000001',
     ]);
+    expect([showMoney('250.545'), showMoney('-1.5'), showMoney(null)]).toEqual(['$250.55', '\u2212$1.50', '–']);
     expect(showOrdered({ qty: null, notional: '1000' })).toBe('$1,000.00');
+  });
+});
+
+describe('showSize', () => {
+  it.each([
+    ['419676.072238627', '419,676'],
+    ['1000', '1,000'],
+    ['999.996', '1,000'],
+    ['151.072238627', '151.07'],
+    ['612', '612'],
+    ['0.927761373', '0.9278'],
+    ['0.000000001', '<0.0001'],
+    ['0', '0'],
+  ])('shows %s as %s', (text, shown) => expect(showSize(text)).toBe(shown));
+
+  it('keeps the exact quantity for who points at it', () => {
+    expect(exactSize('151.072238627')).toBe('151.072238627');
+    expect(exactSize('612')).toBeUndefined();
   });
 });
 

@@ -26,11 +26,13 @@ function inText(change: Partial<Draft>, levels = ASKS) {
 }
 
 describe('wrongFields', () => {
+  const names = (draft: Draft) => wrongFields(draft).map(({ field }) => field);
+
   it('names what holds no positive number', () => {
-    expect(wrongFields(BASE)).toEqual([]);
-    expect(wrongFields(draft({ amount: '' }))).toEqual(['amount']);
-    expect(wrongFields(draft({ amount: '-1', limitPrice: 'x' }))).toEqual(['amount', 'limitPrice']);
-    expect(wrongFields(draft({ type: 'stop_limit' }))).toEqual(['stopPrice']);
+    expect(names(BASE)).toEqual([]);
+    expect(wrongFields(draft({ amount: '' }))).toEqual([{ field: 'amount', why: 'needPositive' }]);
+    expect(names(draft({ amount: '-1', limitPrice: 'x' }))).toEqual(['amount', 'limitPrice']);
+    expect(names(draft({ type: 'stop_limit' }))).toEqual(['stopPrice']);
   });
 
   it('asks only for what the type needs', () => {

@@ -3,7 +3,8 @@
  * follows. Pure. It refuses only what cannot be sent at all; every rule of the market is the
  * server's, and its words are shown.
  */
-import { divide, multiply, parse, round, toText, type Decimal } from './decimal';
+import { positive, wrongOf, type Wrong } from './amounts';
+import { divide, multiply, round, toText, type Decimal } from './decimal';
 import type { Level, OrderType, Side, TimeInForce } from './messages';
 
 export interface Draft {
@@ -41,12 +42,15 @@ export function needsStop(type: OrderType): boolean {
   return type === 'stop' || type === 'stop_limit';
 }
 
-/** The fields that hold no positive number, in the order in which they stand. */
-export function wrongFields(draft: Draft): Field[] {
+/** The fields that hold no amount, in the order in which they stand, each with why it is none. */
+export function wrongFields(draft: Draft): { field: Field; why: Wrong }[] {
   const fields: Field[] = ['amount'];
   if (needsStop(draft.type)) fields.push('stopPrice');
   if (needsLimit(draft.type)) fields.push('limitPrice');
-  return fields.filter((field) => positive(draft[field]) === null);
+  return fields.flatMap((field) => {
+    const why = wrongOf(draft[field]);
+    return why === null ? [] : [{ field, why }];
+  });
 }
 
 export function toRequest(draft: Draft, symbol: string, clientOrderId: string): OrderRequest {
@@ -131,11 +135,6 @@ export function stepPrice(text: string, tick: Decimal, steps: number, start: str
   if (from === null || tick <= 0n) return text;
   const moved = (from / tick + BigInt(steps)) * tick;
   return toText(moved > 0n ? moved : tick);
-}
-
-function positive(text: string | null): Decimal | null {
-  const value = parse(text === null ? null : text.replaceAll(',', ''));
-  return value !== null && value > 0n ? value : null;
 }
 
 function plain(text: string): string {
