@@ -59,6 +59,36 @@ def test_a_program_gets_arguments_environment_and_directory(shell: Terminal) -> 
     shell.until_said("there", f"begins [] red {shell.folder}/elsewhere")
 
 
+def test_bytes_that_are_no_text_reach_the_program_and_come_back_as_they_were(
+    shell: Terminal,
+) -> None:
+    shell.write(
+        "raw.py",
+        "import os, sys, time\n"
+        "names = (b'INHERITED', b'GIVEN')\n"
+        "print(os.fsencode(sys.argv[1]), *map(os.environb.get, names), flush=True)\n"
+        "print('heard', os.read(0, 99), flush=True)\n"
+        "time.sleep(99)\n",
+    )
+    odd = os.fsdecode(b"\xff\xc3")
+    words = ("start", "raw.py", "--json", "-e", f"GIVEN=b{odd}", "--", f"c{odd}")
+    shell.good(*words, INHERITED=f"a{odd}")
+    shell.until_said("raw", r"b'c\xff\xc3' b'a\xff\xc3' b'b\xff\xc3'")
+    shell.good("send", "raw", odd)
+    shell.until_said("raw", r"heard b'\xff\xc3\n'")
+    shown = subprocess.run(
+        [*MADANG, "env", "raw-0"], cwd=shell.folder, env=shell.environment, capture_output=True,
+        check=True,
+    )  # fmt: skip
+    assert b"\nGIVEN=b\xff\xc3\n" in shown.stdout
+    assert shell.good("env", "raw-0", "--json").json["environment"]["GIVEN"] == f"b{odd}"
+    shell.good("save")
+    shell.kill_supervisor()
+    shell.good("flush")
+    shell.good("resurrect")
+    shell.until_said("raw", r"b'c\xff\xc3' b'a\xff\xc3' b'b\xff\xc3'")
+
+
 def test_modules_and_commands_start_as_they_are_written(shell: Terminal) -> None:
     shell.good("start", "-m", "echo", "--name", "module", "--", "-x")
     shell.until_said("module", "begins ['-x']")

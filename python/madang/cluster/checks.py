@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from madang.cluster.entries import encode_application
 from madang.cluster.schedule import next_after
 from madang.cluster.settings import (
     INSTANCES_MAX,
@@ -51,7 +53,7 @@ def check(settings: ClusterSettings) -> None:
     if watchdog.busy_ms < watchdog.abort_ms:
         raise SettingsError("cluster", "watchdog", "expected busy_ms of at least abort_ms")
     socket_path = settings.runtime_dir / "control.sock"
-    if len(str(socket_path.absolute()).encode()) > UNIX_PATH_MAX:
+    if len(os.fsencode(socket_path.absolute())) > UNIX_PATH_MAX:
         limit = UNIX_PATH_MAX - len("/control.sock")
         raise SettingsError("cluster", "runtime_dir", f"expected a path of at most {limit} bytes")
 
@@ -75,6 +77,8 @@ def check_application(application: ApplicationSettings) -> None:
     where = f"applications.{application.name}"
     if not NAME.fullmatch(application.name):
         raise SettingsError("cluster", where, f"expected a name matching {NAME.pattern}")
+    texts = {**encode_application(application), "options": None}
+    _check_texts(texts, where)
     if application.name in RESERVED:
         raise SettingsError("cluster", where, f"{application.name!r} is a word of ours")
     pattern, expected = TARGETS[application.kind]
@@ -89,6 +93,25 @@ def check_application(application: ApplicationSettings) -> None:
     _check_life(application, where)
     for port in application.ports:
         _check_port(application, port.port, port.name, port.inherit)
+
+
+def _check_texts(value: object, where: str) -> None:
+    """Refuse a text that no argument, variable or path can be: the system knows bytes.
+
+    Bytes that are no UTF-8 are surrogates in a text, as in `sys.argv` and `os.environ`; others
+    stand for no bytes.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_texts([key, item], where)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_texts(item, where)
+    elif isinstance(value, str):
+        try:
+            value.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SettingsError("cluster", where, f"expected a text, not {value!r}") from error
 
 
 def _check_limits(application: ApplicationSettings, where: str) -> None:
@@ -134,7 +157,7 @@ def _check_data(application: ApplicationSettings, where: str) -> None:
     if any("\0" in word for word in words) or any("=" in n for n in application.environment):
         text = "expected arguments and environment without NUL, names without ="
         raise SettingsError("cluster", where, text)
-    if sum(len(word.encode()) for word in words) > ENTRY_BYTES_MAX:
+    if sum(len(word.encode(errors="surrogateescape")) for word in words) > ENTRY_BYTES_MAX:
         text = f"expected arguments and environment of at most {ENTRY_BYTES_MAX} bytes"
         raise SettingsError("cluster", where, text)
     if any(not 0 <= weight <= WEIGHT_MAX for weight in application.weights):

@@ -148,7 +148,7 @@ class Commands:
         return {"pids": pids}
 
     def _send(self, question: Question) -> Answer:
-        text = str(question.get("text", "")).encode()
+        text = _bytes(str(question.get("text", "")))
         if len(text) > TEXT_BYTES_MAX:
             raise OperationRefused(f"expected at most {TEXT_BYTES_MAX} bytes of text")
         application, slots = self._applications.find(_name(question))
@@ -310,6 +310,14 @@ def _name(question: Question) -> str:
     if not isinstance(name, str) or not name:
         raise OperationRefused('expected "name": an application, an instance, or "all"')
     return name
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes that were typed; those that are no UTF-8 come as surrogates."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise OperationRefused("expected a text that stands for bytes") from error
 
 
 def _scaled(application: Application, word: str) -> int:

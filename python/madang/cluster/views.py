@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -115,7 +116,7 @@ def environment(application: Application, slot: Slot) -> Mapping[str, str]:
         return dict(application.settings.environment)
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            pairs = file.read().decode(errors="replace").split("\0")
+            pairs = os.fsdecode(file.read()).split("\0")
     except OSError:
         pairs = []
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)

@@ -85,6 +85,7 @@ def test_bad_settings_are_named(settings: ClusterSettings, words: str) -> None:
         ({"balance": Balance.WEIGHTS}, "one weight above 0"),
         ({"name": "all"}, "a word of ours"),
         ({"environment": {"A=B": "c"}}, "names without ="),
+        ({"environment": {"A": "\ud800"}}, "expected a text"),
         ({"memory_max_bytes": -1}, "at least 0"),
         ({"ports": (PortSettings("http", "127.0.0.1", 80, inherit=False),)}, "inherits its"),
     ],
