@@ -74,16 +74,12 @@ def show(
     query = LogQuery(wanted, begin, most)
     follower = Follower(folder, query)
     follower.begin()
-    shown = logs.recent(folder, query)
-    for line in shown:
-        _print(line, as_json)
-    both = frozenset(shown)  # what came between `begin` and `recent` is in both
     try:
+        for line in follower.recent():
+            _print(line, as_json)
         while follow:
             for line in follower.look():
-                if line not in both:
-                    _print(line, as_json)
-            both = frozenset()
+                _print(line, as_json)
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
         pass
