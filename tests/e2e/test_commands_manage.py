@@ -40,6 +40,24 @@ def test_stop_leaves_it_listed_and_start_brings_it_back(shell: Terminal, web: in
     assert shell.rows()["web-1"]["state"] == "ready"
 
 
+def test_start_takes_several_names_and_all_as_the_other_commands_do(shell: Terminal) -> None:
+    assert shell.run("start", "all").code == 3
+    for name in ("first", "second", "third"):
+        shell.good("start", "echo.py", "--name", name)
+    running = shell.pids()["third-0"]
+    assert "nothing is at rest" in shell.good("start", "all").out
+    shell.good("stop", "first", "second")
+    done = shell.good("start", "first", "second")
+    assert ("start first: done" in done.out, "start second: done" in done.out) == (True, True)
+    shell.good("stop", "first", "second")
+    operations = shell.good("start", "all", "--json").json["operations"]
+    assert [(o["name"], o["state"]) for o in operations] == [("first", "done"), ("second", "done")]
+    assert len(shell.pids()) == 3
+    assert shell.pids()["third-0"] == running
+    done = shell.run("start", "first", "nobody")
+    assert (done.code, "nobody: nothing of that name is listed" in done.err) == (1, True), done
+
+
 def test_restart_and_reload_give_other_processes(shell: Terminal, web: int) -> None:
     before = shell.pids()
     shell.good("restart", "web-0")

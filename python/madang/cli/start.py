@@ -30,8 +30,10 @@ from madang.cli.asking import (
     print_line,
     silent,
     tell,
+    tell_error,
 )
 from madang.cli.changed import changed
+from madang.cli.listed import find_listed, refuse_unlisted
 from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir
 from madang.cli.targets import Entry
 from madang.cluster.checks import check_application
@@ -61,7 +63,7 @@ def start(
     ctx: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(help="module:app, file.py:app, worker.py, a program, or a stopped name."),
+        typer.Argument(help="module:app, file.py:app, worker.py, a program; or stopped names, or all."),
     ] = None,
     words: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
     name: options.Name = None,
@@ -104,6 +106,7 @@ def start(
     madang start -m package.module
     madang start -- ./program --flag
     madang start                      what madang.toml describes
+    madang start web, madang start all     what is listed and stopped
     """
     program = [*(words or ()), *(ctx.obj or ())]
     given = dict(ctx.params)
@@ -112,11 +115,16 @@ def start(
             _up(config, state, given, demo=demo)
         raise typer.Exit(_start_all(config, given, demo=demo))
     state_dir = own_state_dir(state)
-    if target is not None and not program and not foreground and _is_known(state_dir, target):
-        entries: list[Entry | str] = [target]
-    else:
+    named = [target, *(words or ())] if target and not (module or ctx.obj or foreground) else []
+    entries: list[Entry | str] | None = _listed(state_dir, named, as_json=as_json)
+    if entries is None:
         folder = Path(directory or ".").absolute()
-        found = targets.find_target(target, module, program, folder)
+        try:
+            found = targets.find_target(target, module, program, folder)
+        except SettingsError:
+            if named:
+                refuse_unlisted(state_dir, named)
+            raise
         entries = [entry_of(found, kind, folder, given)]
     if foreground:
         _foreground(state_dir, [e for e in entries if isinstance(e, dict)])
@@ -168,13 +176,20 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def _is_known(state_dir: Path, name: str) -> bool:
-    """Whether the running supervisor has an application or instance of that name."""
-    if not (runtime_dir(state_dir) / CONTROL).exists() or not daemon.is_running(state_dir):
-        return False
-    answer = ask(runtime_dir(state_dir) / CONTROL, "ls")
-    names = [row["name"] for row in answer["rows"]]
-    return name in names or name in [a["name"] for a in answer["applications"]]
+def _listed(
+    state_dir: Path, words: Sequence[str], *, as_json: bool
+) -> list[Entry | str] | None:
+    """Return what is listed under these names; ends the command where `all` has nothing to do."""
+    if not words:
+        return None
+    try:
+        found = find_listed(state_dir, words)
+    except NotRunning as error:
+        raise typer.Exit(tell_error(error, as_json=as_json)) from error
+    if found == [] and not as_json:
+        print_line("nothing is at rest: `madang ls` shows what runs")
+        raise typer.Exit(EXIT_OK)
+    return None if found is None else [*found]
 
 
 def start_entries(
