@@ -84,6 +84,33 @@ def test_a_reload_of_broken_code_says_why_and_the_old_code_serves(
     assert "web: the last reload failed" in shell.good("ls").out
 
 
+@pytest.mark.parametrize("command", ["reload", "restart"])
+def test_one_that_fails_does_not_keep_the_others_from_their_turn(
+    shell: Terminal, command: str
+) -> None:
+    for name in ("first", "second"):
+        shell.write(f"{name}.py", (shell.folder / "hello.py").read_text())
+        shell.good("start", f"{name}:app", "--port", str(free_port()))
+    before = shell.pids()
+    shell.write("first.py", "raise RuntimeError('half a deploy')\n")
+    done = shell.run(command, "all")
+    assert done.code == 1
+    assert f"{command} first: failed: " in done.err
+    assert "half a deploy" in done.err
+    assert f"{command} second: done" in done.out
+    assert done.err.endswith(f"{command} all: failed: 1 of 2\n")
+    assert shell.pids()["second-0"] != before["second-0"]
+    done = shell.run(command, "all", "--json")
+    (operation,) = done.json["operations"]
+    ends = [(one["name"], one["state"]) for one in operation["outcomes"]]
+    assert (done.code, operation["state"]) == (1, "failed")
+    assert ends == [("first", "failed"), ("second", "done")]
+    done = shell.run(command, "first", "nobody", "second", "--json")
+    ends = [(one["name"], one["state"]) for one in done.json["operations"]]
+    assert done.code == 1
+    assert ends == [("first", "failed"), ("nobody", "failed"), ("second", "done")]
+
+
 def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
     for word, count in (("3", 3), ("-1", 2), ("+2", 4), ("1", 1)):
         shell.good("scale", "web", word)

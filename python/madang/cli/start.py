@@ -7,7 +7,6 @@ application is ready, or has failed, and says which: exit code 0 or 1, with the 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,8 +25,9 @@ from madang.cli.asking import (
     ask,
     begin,
     follow,
-    outcome,
     print_line,
+    print_outcome,
+    refusal,
     silent,
     tell,
     tell_error,
@@ -214,8 +214,7 @@ def start_entries(
             found = one if isinstance(one, dict) else _end_of(path, one, say, wait=wait)
             ended.append(found)
             if not as_json:
-                good = found["state"] in ("done", "running")
-                print(outcome(found), file=sys.stdout if good else sys.stderr, flush=True)
+                print_outcome(found)
         rows = ask(path, "ls")
         if not as_json:
             _addresses(rows, [str(found["name"]) for found in ended if found["state"] == "done"])
@@ -229,20 +228,14 @@ def start_entries(
 def _try(path: Path, entry: Entry | str | Refused, say: Say, *, alone: bool) -> int | Answer:
     """Begin to start one; a refusal of one of several is an operation that failed."""
     if isinstance(entry, Refused):
-        return _refusal(entry)
+        return refusal("start", entry.name, entry.reason)
     try:
         return _begin(path, entry, say)
     except MadangError as error:
         if alone or isinstance(error, NotRunning):
             raise
         name = entry if isinstance(entry, str) else str(entry["name"])
-        return _refusal(Refused(name, error.message))
-
-
-def _refusal(refused: Refused) -> Answer:
-    """Return what an operation looks like that could not even begin."""
-    ended: Answer = {"id": None, "kind": "start", "state": "failed", "steps": []}
-    return {**ended, "name": refused.name, "reason": refused.reason}
+        return refusal("start", name, error.message)
 
 
 def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:

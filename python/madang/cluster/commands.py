@@ -15,7 +15,13 @@ from madang.cluster.control import Answer, Later, Reply
 from madang.cluster.entries import decode_application, parse_instances
 from madang.cluster.errors import OperationRefused
 from madang.cluster.history import History
-from madang.cluster.operations import Operation, Operations, OperationState, Procedure
+from madang.cluster.operations import (
+    Operation,
+    Operations,
+    OperationState,
+    Procedure,
+    one_after_the_other,
+)
 from madang.cluster.procedures import Procedures
 from madang.cluster.processes import Processes
 from madang.cluster.reloading import Reloading
@@ -284,8 +290,7 @@ class Commands:
         def each(operation: Operation) -> Procedure:
             if why:
                 operation.say(why)
-            for name in names:
-                yield from procedure(operation, name)
+            yield from one_after_the_other(operation, names, procedure)
 
         owners = [self._applications.find(name)[0].name for name in names]
         shown = names[0] if len(names) == 1 else ALL
