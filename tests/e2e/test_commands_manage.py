@@ -125,6 +125,19 @@ def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
     assert len(shell.rows()) == 1
 
 
+def test_no_application_is_named_as_an_instance_of_another(shell: Terminal, web: int) -> None:
+    said = "web-0 is the name of an instance of web: choose another"
+    done = shell.run("start", "echo.py", "--name", "web-0")
+    assert (done.code, done.err.count(said)) == (1, 1), done
+    assert "web-7 is the name" in shell.run("start", "echo.py", "--name", "web-7").err
+    shell.good("start", "echo.py", "--name", "web-07")
+    shell.good("delete", "web")
+    shell.good("start", "echo.py", "--name", "web-0")
+    done = shell.run("start", "echo.py", "--name", "web")
+    assert (done.code, done.err.count(said)) == (1, 1), done
+    assert sorted(shell.rows()) == ["web-0-0", "web-07-0"]
+
+
 def test_delete_forgets(shell: Terminal, web: int) -> None:
     assert "only a whole application" in shell.run("delete", "web-0").err
     shell.good("delete", "web")

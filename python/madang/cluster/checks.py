@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from madang.cluster.entries import encode_application
 from madang.cluster.schedule import next_after
@@ -26,6 +26,7 @@ UNIX_PATH_MAX = 107
 WEIGHT_MAX = 1_000
 ENTRY_BYTES_MAX = 48 * 1024
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+INSTANCE = re.compile(r"(.+)-(0|[1-9]\d*)")
 TARGETS = {
     Kind.ROLE: (re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"), '"package.module:function"'),
     Kind.ASGI: (
@@ -44,6 +45,7 @@ def check(settings: ClusterSettings) -> None:
     names = [application.name for application in settings.applications]
     if len(set(names)) != len(names):
         raise SettingsError("cluster", "applications", "expected unique names")
+    check_names(names)
     for application in settings.applications:
         check_application(application)
     check_ports(settings.applications)
@@ -56,6 +58,15 @@ def check(settings: ClusterSettings) -> None:
     if len(os.fsencode(socket_path.absolute())) > UNIX_PATH_MAX:
         limit = UNIX_PATH_MAX - len("/control.sock")
         raise SettingsError("cluster", "runtime_dir", f"expected a path of at most {limit} bytes")
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuse an application that is named as an instance of another is, or will be."""
+    for name in names:
+        found = INSTANCE.fullmatch(name)
+        if found and found[1] in names:
+            text = f"{name} is the name of an instance of {found[1]}: choose another"
+            raise SettingsError("cluster", f"applications.{name}", text)
 
 
 def check_ports(applications: Iterable[ApplicationSettings]) -> None:
@@ -199,8 +210,11 @@ def _check_ready(application: ApplicationSettings, where: str) -> None:
 
 def _check_port(application: ApplicationSettings, port: int, name: str, inherit: bool) -> None:
     where = f"applications.{application.name}.ports"
-    if not 0 <= port <= 65_535 or not NAME.fullmatch(name):
-        raise SettingsError("cluster", where, "expected a name and a port 0 to 65535")
+    if not 0 <= port <= 65_535:
+        raise SettingsError("cluster", where, f"expected a port 0 to 65535, not {port}")
+    if not NAME.fullmatch(name):
+        text = f"expected a name of a port matching {NAME.pattern}, not {name!r}"
+        raise SettingsError("cluster", where, text)
     if len(application.ports) > PORTS_MAX:
         raise SettingsError("cluster", where, f"expected at most {PORTS_MAX}")
     if not inherit and not application.is_foreign:

@@ -60,6 +60,10 @@ def test_good_settings_pass_and_name_their_instances() -> None:
             ),
             "port 0 to 65535",
         ),
+        (
+            replace(GOOD, applications=(WORKER, replace(WORKER, name="worker-7"))),
+            "worker-7 is the name of an instance of worker",
+        ),
         (replace(GOOD, watchdog=WatchdogSettings(heartbeat_ms=5_000)), "heartbeat_ms < stall_ms"),
         (replace(GOOD, runtime_dir=Path("/" + "x" * 120)), "a path of at most"),
     ],
