@@ -326,6 +326,7 @@ WRONG_TABLES = (
     ("target = 3", "[app.web]"),
     ('target = "echo.py"\ninstances = "many"', "expected a number, max"),
     ('target = "echo.py"\ncolour = 1', "[app.web] colour"),
+    ('target = "echo.py"\ninstnaces = 2', "[app.web] instnaces: is no key of an application; did"),
     ('target = "echo.py"\nmemory_max = "lots"', "expected a size like 300M"),
     ("instances = 1", "expected target, module or program"),
 )

@@ -63,7 +63,9 @@ def start(
     ctx: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(help="module:app, file.py:app, worker.py, a program; or stopped names, or all."),
+        typer.Argument(
+            help="module:app, file.py:app, worker.py, a program; or stopped names, or all."
+        ),
     ] = None,
     words: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
     name: options.Name = None,
@@ -176,9 +178,7 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def _listed(
-    state_dir: Path, words: Sequence[str], *, as_json: bool
-) -> list[Entry | str] | None:
+def _listed(state_dir: Path, words: Sequence[str], *, as_json: bool) -> list[Entry | str] | None:
     """Return what is listed under these names; ends the command where `all` has nothing to do."""
     if not words:
         return None
