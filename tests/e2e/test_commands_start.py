@@ -135,6 +135,25 @@ def test_a_program_that_ends_at_once_has_not_been_started(shell: Terminal) -> No
     assert "errored-0 | last words" in shell.good("ls").out
 
 
+def test_a_refused_start_leaves_no_supervisor_that_it_began(shell: Terminal) -> None:
+    port = str(free_port())
+    for words in (("--name", "BAD"), ("--ready", "htp://x")):
+        assert shell.run("start", "hello:app", *words, "--port", port).code == 1
+        assert shell.run("ls").code == 3
+        assert shell.living() == []
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f'target = "hello:app"\nport = {holder.getsockname()[1]}'
+        shell.write("madang.toml", f"[app.web]\n{taken}\n")
+        assert shell.run("start", "--json").code == 1
+        assert shell.run("ls").code == 3
+    (shell.folder / "madang.toml").unlink()
+    shell.good("start", "echo.py")  # what runs already stays, whatever is refused beside it
+    assert shell.run("start", "hello:app", "--name", "BAD", "--port", port).code == 1
+    assert list(shell.rows()) == ["echo-0"]
+
+
 def test_what_failed_stays_listed_until_the_next_can_be_tried(shell: Terminal) -> None:
     words = ("--name", "short", "--max-restarts", "1", "--", "/bin/sh", "-c", "exit 3")
     assert shell.run("start", *words).code == 1

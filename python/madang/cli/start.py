@@ -206,16 +206,24 @@ def start_entries(
 
     def work() -> Answer:
         path = runtime_dir(state_dir) / CONTROL
-        if daemon.ensure(state_dir, umask):
+        fresh = daemon.ensure(state_dir, umask)
+        if fresh:
             say(f"a supervisor runs for {state_dir}")
         alone = len(entries) == 1
-        begun = [_try(path, entry, say, alone=alone) for entry in entries]
+        try:
+            begun = [_try(path, entry, say, alone=alone) for entry in entries]
+        except MadangError:
+            if fresh:
+                daemon.end_empty(state_dir)
+            raise
         for one in begun:
             found = one if isinstance(one, dict) else _end_of(path, one, say, wait=wait)
             ended.append(found)
             if not as_json:
                 print_outcome(found)
         rows = ask(path, "ls")
+        if fresh and not rows["applications"]:
+            daemon.end_empty(state_dir)
         if not as_json:
             _addresses(rows, [str(found["name"]) for found in ended if found["state"] == "done"])
         return {"operations": ended, "applications": rows["applications"]}

@@ -25,7 +25,7 @@ from madang.cluster.operations import (
 from madang.cluster.procedures import Procedures
 from madang.cluster.processes import Processes
 from madang.cluster.reloading import Reloading
-from madang.cluster.settings import INSTANCES_MAX
+from madang.cluster.settings import INSTANCES_MAX, Kind
 from madang.cluster.views import describe, dump, environment, rows, summaries
 from madang.core.errors import MadangError
 
@@ -159,7 +159,8 @@ class Commands:
             raise OperationRefused(f"expected at most {TEXT_BYTES_MAX} bytes of text")
         application, slots = self._applications.find(_name(question))
         if not application.settings.is_foreign:
-            raise OperationRefused(f"{application.name} reads no input: it is a role")
+            what = "an ASGI application" if application.settings.kind is Kind.ASGI else "a role"
+            raise OperationRefused(f"{application.name} reads no input: it is {what}")
         sent: list[str] = []
         for slot in slots:
             if slot.child.input is None:
@@ -200,6 +201,8 @@ class Commands:
 
     def _stop(self, question: Question) -> Answer:
         if "name" not in question:
+            if question.get("if_empty") is True and self._applications.all():
+                raise OperationRefused("there is something that was started")
             return self._lifetime.end()
         names = self._names(question)
         self._interrupt(names, "stopped by the operator")
