@@ -29,7 +29,9 @@ def web(shell: Terminal) -> int:
 
 def test_stop_leaves_it_listed_and_start_brings_it_back(shell: Terminal, web: int) -> None:
     assert "stop web: done" in shell.good("stop", "web").out
-    assert {row["state"] for row in shell.rows().values()} == {"stopped"}
+    assert [(r["state"], r["status"]) for r in shell.rows().values()] == [("stopped", "")] * 2
+    (line,) = (line.split() for line in shell.good("ls").out.splitlines() if "web-0" in line)
+    assert line[:6] == ["web-0", "stopped", "-", "1", "-", "0"]
     assert get(web) == ""
     shell.good("start", "web")
     assert get(web).startswith("one ")
@@ -167,7 +169,7 @@ def test_signal_send_env_and_reset_reach_the_process(shell: Terminal) -> None:
 
 def test_what_is_sent_to_a_role_is_refused(shell: Terminal, web: int) -> None:
     done = shell.run("send", "web", "hello")
-    assert (done.code, "reads no input" in done.err) == (1, True)
+    assert (done.code, "reads no input: it is an ASGI application" in done.err) == (1, True)
 
 
 def test_describe_shows_limits_and_hides_values(shell: Terminal) -> None:
@@ -185,7 +187,7 @@ def test_logs_and_flush_are_of_one_application(shell: Terminal) -> None:
     shell.until_said("echo", "begins")
     assert "echo-0 | begins" in shell.good("logs", "echo").out
     assert shell.good("logs", "--instance", "echo-0", "--json").json["instance"] == "echo-0"
-    shell.good("flush", "echo")
+    assert shell.good("flush", "echo", "--json").json["bytes"] > 0
     assert "begins" not in shell.good("logs", "echo").out
     assert "no logs of nobody" in shell.run("logs", "nobody").err
 
@@ -235,6 +237,24 @@ def test_where_nothing_runs_every_command_says_so(shell: Terminal) -> None:
 def test_a_missing_name_is_wrong_usage(shell: Terminal) -> None:
     for command in (*NAMED, "scale", "signal", "send"):
         assert shell.run(command).code == 2, command
+
+
+def test_wrong_usage_is_json_where_that_is_wanted(shell: Terminal) -> None:
+    (shell.folder / ".madang" / "logs").mkdir(parents=True)
+    for words, said in (
+        (("start",), "expected what to start"),
+        (("start", "--nonsense"), "--nonsense"),
+        (("ls", "--nonsense"), "--nonsense"),
+        (("reload",), "Missing argument"),
+        (("logs", "--since", "yesterday"), "expected an age like 10m"),
+    ):
+        done = shell.run(*words, "--json")
+        assert (done.code, said in done.json["error"], done.err) == (2, True, ""), (words, done)
+    assert shell.run("reload").out == ""
+
+
+def test_the_version_is_said_by_option_and_by_command(shell: Terminal) -> None:
+    assert shell.good("version").out.startswith(shell.good("--version").out.strip() + ",")
 
 
 def test_an_operation_answers_in_json(shell: Terminal) -> None:

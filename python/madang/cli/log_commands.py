@@ -87,7 +87,11 @@ def show(
         sys.stderr.close()
 
 
-def flush(name: Names = None, state: State = None) -> None:
+def flush(
+    name: Names = None,
+    state: State = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Empty the logs.
 
     Examples: madang flush, madang flush web
@@ -96,7 +100,7 @@ def flush(name: Names = None, state: State = None) -> None:
     wanted = frozenset(name or ())
     _check_names(folder, wanted)
     gone = logs.flush(folder, wanted)
-    typer.echo(f"{gone} bytes of logs are gone")
+    typer.echo(json.dumps({"bytes": gone}) if as_json else f"{gone} bytes of logs are gone")
 
 
 def since_stamp(text: str, now: datetime) -> str:
