@@ -34,7 +34,7 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "restarts": instance.restarts,
         "uptime_s": child.uptime_s(now_ns) if instance.state in UP else 0,
         "last_exit": instance.last_exit or _before(child),
-        "status": child.status,
+        "status": child.status if child.pid is not None else "",
         "rss": linux.rss_bytes(child.pid) if child.pid is not None else 0,
         "cpu_percent": round(child.cpu_percent, 1),
         "connections": child.scores.connections,
