@@ -65,7 +65,7 @@ def outcome(found: Mapping[str, Any]) -> str:
 
 def print_outcome(found: Mapping[str, Any]) -> None:
     """Print how an operation ended, and of several names what became of each."""
-    ends = [{**found, **one} for one in found.get("outcomes", ())]
+    ends: list[Mapping[str, Any]] = [{**found, **one} for one in found.get("outcomes", ())]
     if ends:
         failed = sum(one["state"] != "done" for one in ends)
         ends.append({**found, "reason": f"{failed} of {len(ends)}" if failed else ""})

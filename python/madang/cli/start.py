@@ -59,6 +59,12 @@ class Refused(NamedTuple):
     reason: str
 
 
+class Resting(NamedTuple):
+    """An application that is to be listed as stopped."""
+
+    entry: Entry
+
+
 def start(
     ctx: typer.Context,
     target: Annotated[
@@ -194,7 +200,7 @@ def _listed(state_dir: Path, words: Sequence[str], *, as_json: bool) -> list[Ent
 
 def start_entries(
     state_dir: Path,
-    entries: Sequence[Entry | str | Refused],
+    entries: Sequence[Entry | str | Refused | Resting],
     *,
     as_json: bool,
     wait: bool = True,
@@ -225,7 +231,14 @@ def start_entries(
         if fresh and not rows["applications"]:
             daemon.end_empty(state_dir)
         if not as_json:
-            _addresses(rows, [str(found["name"]) for found in ended if found["state"] == "done"])
+            _addresses(
+                rows,
+                [
+                    str(found["name"])
+                    for found in ended
+                    if found["state"] == "done" and found["kind"] == "start"
+                ],
+            )
         return {"operations": ended, "applications": rows["applications"]}
 
     code = tell(work, as_json=as_json, render=lambda _: "")
@@ -233,7 +246,9 @@ def start_entries(
     return EXIT_FAILED if code == EXIT_OK and failed else code
 
 
-def _try(path: Path, entry: Entry | str | Refused, say: Say, *, alone: bool) -> int | Answer:
+def _try(
+    path: Path, entry: Entry | str | Refused | Resting, say: Say, *, alone: bool
+) -> int | Answer:
     """Begin to start one; a refusal of one of several is an operation that failed."""
     if isinstance(entry, Refused):
         return refusal("start", entry.name, entry.reason)
@@ -242,7 +257,7 @@ def _try(path: Path, entry: Entry | str | Refused, say: Say, *, alone: bool) -> 
     except MadangError as error:
         if alone or isinstance(error, NotRunning):
             raise
-        name = entry if isinstance(entry, str) else str(entry["name"])
+        name = entry if isinstance(entry, str) else str(_bare(entry)["name"])
         return refusal("start", name, error.message)
 
 
@@ -251,13 +266,20 @@ def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:
     if not wait:
         return ask(path, "operation", id=number)
     found = follow(path, number, say)
-    return _stays(path, found) if found["state"] == "done" else found
+    started = found["kind"] == "start" and found["state"] == "done"
+    return _stays(path, found) if started else found
 
 
-def _begin(path: Path, entry: Entry | str, say: Say) -> int:
+def _bare(entry: Entry | Resting) -> Entry:
+    return entry.entry if isinstance(entry, Resting) else entry
+
+
+def _begin(path: Path, entry: Entry | str | Resting, say: Say) -> int:
     """Begin to start one; what is there under that name but does not run is replaced."""
     if isinstance(entry, str):
         return begin(path, "start", name=entry)
+    if isinstance(entry, Resting):
+        return begin(path, "start", application=entry.entry, stopped=True)
     check_application(decode_application(entry))  # before the old one has gone for it
     name = entry["name"]
     rows = [row for row in ask(path, "ls")["rows"] if row["app"] == name]

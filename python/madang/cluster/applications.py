@@ -74,6 +74,13 @@ class Applications:
             raise
         return application
 
+    def rest(self, application: Application) -> None:
+        """Leave an application stopped of which nothing has run yet: listed, and not listening."""
+        application.stopping = True
+        for child in application.children():
+            self._processes.feed(child, policy.Stop())
+        application.close_ports()
+
     def leave(self) -> list[Share]:
         """Return what a successor needs to go on with all of them."""
         return [leave_application(application, self._processes) for application in self.all()]

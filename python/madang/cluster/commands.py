@@ -63,7 +63,7 @@ class Commands:
         self._table: dict[str, Callable[[Question], Answer | Later]] = {
             "delete": self._delete,
             "describe": self._describe,
-            "dump": lambda _: {"applications": dump(self._applications.all())},
+            "dump": self._dump,
             "env": lambda question: {"environment": environment(*self._one(question))},
             "ls": self._ls,
             "history": lambda question: self.past.answer(question.get("after")),
@@ -112,6 +112,11 @@ class Commands:
             "operations": [o.answer() for o in self._operations.last(OPERATIONS_SHOWN)],
             "log": {"dropped_lines": logger.dropped_lines, "problem": logger.problem},
         }
+
+    def _dump(self, question: Question) -> Answer:
+        found = self._applications.all()
+        stopped = [application.name for application in found if application.stopping]
+        return {"applications": dump(found), "stopped": stopped}
 
     def _operation(self, question: Question) -> Answer:
         found = self._operations.find(question.get("id"))
@@ -192,6 +197,9 @@ class Commands:
         entry = question.get("application")
         if isinstance(entry, dict):
             application = self._applications.add(decode_application(entry))
+            if question.get("stopped") is True:
+                self._applications.rest(application)
+                return self._begin("stop", [application.name], self._stopping)
             return self._begin("start", [application.name], self._starting)
         return self._begin("start", self._names(question), self._starting)
 
@@ -207,10 +215,10 @@ class Commands:
         names = self._names(question)
         self._interrupt(names, "stopped by the operator")
 
-        def procedure(operation: Operation, name: str) -> Procedure:
-            return self._procedures.stop(operation, *self._applications.find(name))
+        return self._begin("stop", names, self._stopping)
 
-        return self._begin("stop", names, procedure)
+    def _stopping(self, operation: Operation, name: str) -> Procedure:
+        return self._procedures.stop(operation, *self._applications.find(name))
 
     def _delete(self, question: Question) -> Answer:
         names = self._names(question)
