@@ -29,7 +29,9 @@ def web(shell: Terminal) -> int:
 
 def test_stop_leaves_it_listed_and_start_brings_it_back(shell: Terminal, web: int) -> None:
     assert "stop web: done" in shell.good("stop", "web").out
-    assert {row["state"] for row in shell.rows().values()} == {"stopped"}
+    assert [(r["state"], r["status"]) for r in shell.rows().values()] == [("stopped", "")] * 2
+    (line,) = (line.split() for line in shell.good("ls").out.splitlines() if "web-0" in line)
+    assert line[:6] == ["web-0", "stopped", "-", "1", "-", "0"]
     assert get(web) == ""
     shell.good("start", "web")
     assert get(web).startswith("one ")
@@ -38,6 +40,24 @@ def test_stop_leaves_it_listed_and_start_brings_it_back(shell: Terminal, web: in
     assert get(web).startswith("one ")
     shell.good("start", "web-1")
     assert shell.rows()["web-1"]["state"] == "ready"
+
+
+def test_start_takes_several_names_and_all_as_the_other_commands_do(shell: Terminal) -> None:
+    assert shell.run("start", "all").code == 3
+    for name in ("first", "second", "third"):
+        shell.good("start", "echo.py", "--name", name)
+    running = shell.pids()["third-0"]
+    assert "nothing is at rest" in shell.good("start", "all").out
+    shell.good("stop", "first", "second")
+    done = shell.good("start", "first", "second")
+    assert ("start first: done" in done.out, "start second: done" in done.out) == (True, True)
+    shell.good("stop", "first", "second")
+    operations = shell.good("start", "all", "--json").json["operations"]
+    assert [(o["name"], o["state"]) for o in operations] == [("first", "done"), ("second", "done")]
+    assert len(shell.pids()) == 3
+    assert shell.pids()["third-0"] == running
+    done = shell.run("start", "first", "nobody")
+    assert (done.code, "nobody: nothing of that name is listed" in done.err) == (1, True), done
 
 
 def test_restart_and_reload_give_other_processes(shell: Terminal, web: int) -> None:
@@ -66,6 +86,33 @@ def test_a_reload_of_broken_code_says_why_and_the_old_code_serves(
     assert "web: the last reload failed" in shell.good("ls").out
 
 
+@pytest.mark.parametrize("command", ["reload", "restart"])
+def test_one_that_fails_does_not_keep_the_others_from_their_turn(
+    shell: Terminal, command: str
+) -> None:
+    for name in ("first", "second"):
+        shell.write(f"{name}.py", (shell.folder / "hello.py").read_text())
+        shell.good("start", f"{name}:app", "--port", str(free_port()))
+    before = shell.pids()
+    shell.write("first.py", "raise RuntimeError('half a deploy')\n")
+    done = shell.run(command, "all")
+    assert done.code == 1
+    assert f"{command} first: failed: " in done.err
+    assert "half a deploy" in done.err
+    assert f"{command} second: done" in done.out
+    assert done.err.endswith(f"{command} all: failed: 1 of 2\n")
+    assert shell.pids()["second-0"] != before["second-0"]
+    done = shell.run(command, "all", "--json")
+    (operation,) = done.json["operations"]
+    ends = [(one["name"], one["state"]) for one in operation["outcomes"]]
+    assert (done.code, operation["state"]) == (1, "failed")
+    assert ends == [("first", "failed"), ("second", "done")]
+    done = shell.run(command, "first", "nobody", "second", "--json")
+    ends = [(one["name"], one["state"]) for one in done.json["operations"]]
+    assert done.code == 1
+    assert ends == [("first", "failed"), ("nobody", "failed"), ("second", "done")]
+
+
 def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
     for word, count in (("3", 3), ("-1", 2), ("+2", 4), ("1", 1)):
         shell.good("scale", "web", word)
@@ -78,6 +125,19 @@ def test_scale_takes_numbers_and_differences(shell: Terminal, web: int) -> None:
         done = shell.run("scale", "web", word)
         assert (done.code, "use `madang stop web`" in done.err) == (1, True), done
     assert len(shell.rows()) == 1
+
+
+def test_no_application_is_named_as_an_instance_of_another(shell: Terminal, web: int) -> None:
+    said = "web-0 is the name of an instance of web: choose another"
+    done = shell.run("start", "echo.py", "--name", "web-0")
+    assert (done.code, done.err.count(said)) == (1, 1), done
+    assert "web-7 is the name" in shell.run("start", "echo.py", "--name", "web-7").err
+    shell.good("start", "echo.py", "--name", "web-07")
+    shell.good("delete", "web")
+    shell.good("start", "echo.py", "--name", "web-0")
+    done = shell.run("start", "echo.py", "--name", "web")
+    assert (done.code, done.err.count(said)) == (1, 1), done
+    assert sorted(shell.rows()) == ["web-0-0", "web-07-0"]
 
 
 def test_delete_forgets(shell: Terminal, web: int) -> None:
@@ -109,7 +169,7 @@ def test_signal_send_env_and_reset_reach_the_process(shell: Terminal) -> None:
 
 def test_what_is_sent_to_a_role_is_refused(shell: Terminal, web: int) -> None:
     done = shell.run("send", "web", "hello")
-    assert (done.code, "reads no input" in done.err) == (1, True)
+    assert (done.code, "reads no input: it is an ASGI application" in done.err) == (1, True)
 
 
 def test_describe_shows_limits_and_hides_values(shell: Terminal) -> None:
@@ -127,7 +187,7 @@ def test_logs_and_flush_are_of_one_application(shell: Terminal) -> None:
     shell.until_said("echo", "begins")
     assert "echo-0 | begins" in shell.good("logs", "echo").out
     assert shell.good("logs", "--instance", "echo-0", "--json").json["instance"] == "echo-0"
-    shell.good("flush", "echo")
+    assert shell.good("flush", "echo", "--json").json["bytes"] > 0
     assert "begins" not in shell.good("logs", "echo").out
     assert "no logs of nobody" in shell.run("logs", "nobody").err
 
@@ -177,6 +237,24 @@ def test_where_nothing_runs_every_command_says_so(shell: Terminal) -> None:
 def test_a_missing_name_is_wrong_usage(shell: Terminal) -> None:
     for command in (*NAMED, "scale", "signal", "send"):
         assert shell.run(command).code == 2, command
+
+
+def test_wrong_usage_is_json_where_that_is_wanted(shell: Terminal) -> None:
+    (shell.folder / ".madang" / "logs").mkdir(parents=True)
+    for words, said in (
+        (("start",), "expected what to start"),
+        (("start", "--nonsense"), "--nonsense"),
+        (("ls", "--nonsense"), "--nonsense"),
+        (("reload",), "Missing argument"),
+        (("logs", "--since", "yesterday"), "expected an age like 10m"),
+    ):
+        done = shell.run(*words, "--json")
+        assert (done.code, said in done.json["error"], done.err) == (2, True, ""), (words, done)
+    assert shell.run("reload").out == ""
+
+
+def test_the_version_is_said_by_option_and_by_command(shell: Terminal) -> None:
+    assert shell.good("version").out.startswith(shell.good("--version").out.strip() + ",")
 
 
 def test_an_operation_answers_in_json(shell: Terminal) -> None:

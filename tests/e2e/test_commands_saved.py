@@ -58,6 +58,38 @@ def test_a_saved_list_comes_back_whole(shell: Terminal) -> None:
     assert "everything that was saved runs" in shell.good("resurrect").out
 
 
+@pytest.mark.parametrize("foreground", [False, True])
+def test_what_was_stopped_when_it_was_saved_comes_back_stopped(
+    shell: Terminal, foreground: bool
+) -> None:
+    port = free_port()
+    shell.good("start", "hello:app", "--name", "web", "--port", str(port))
+    shell.good("start", "echo.py", "--name", "mail")
+    shell.good("stop", "web")
+    shell.good("save")
+    shell.kill_supervisor()
+    service: subprocess.Popen[bytes] | None = None
+    if foreground:
+        words = [*MADANG, "resurrect", "--foreground"]
+        service = subprocess.Popen(words, cwd=shell.folder, env=shell.environment)
+        until(lambda: shell.run("ls").code == 0 and "mail-0" in shell.pids())
+    else:
+        assert "stop web: done" in shell.good("resurrect").out
+        assert "everything that was saved runs" in shell.good("resurrect").out
+    rows = shell.rows()
+    assert (rows["web-0"]["state"], rows["web-0"]["pid"]) == ("stopped", None)
+    assert rows["mail-0"]["state"] == "ready"
+    assert get(port) == ""
+    shell.good("save")  # again, of a list that came back
+    shell.good("start", "web")
+    assert get(port).startswith("one ")
+    shell.good("stop")
+    if service is not None:
+        assert service.wait(20) == 0
+    shell.good("resurrect")
+    assert shell.rows()["web-0"]["state"] == "stopped"
+
+
 def test_a_missing_or_damaged_list_is_named(shell: Terminal) -> None:
     for command in ("resurrect", "service"):
         done = shell.run(command)

@@ -60,6 +60,36 @@ def test_a_program_gets_arguments_environment_and_directory(shell: Terminal) -> 
     shell.until_said("there", f"begins [] red {shell.folder}/elsewhere")
 
 
+def test_bytes_that_are_no_text_reach_the_program_and_come_back_as_they_were(
+    shell: Terminal,
+) -> None:
+    shell.write(
+        "raw.py",
+        "import os, sys, time\n"
+        "names = (b'INHERITED', b'GIVEN')\n"
+        "print(os.fsencode(sys.argv[1]), *map(os.environb.get, names), flush=True)\n"
+        "print('heard', os.read(0, 99), flush=True)\n"
+        "time.sleep(99)\n",
+    )
+    odd = os.fsdecode(b"\xff\xc3")
+    words = ("start", "raw.py", "--json", "-e", f"GIVEN=b{odd}", "--", f"c{odd}")
+    shell.good(*words, INHERITED=f"a{odd}")
+    shell.until_said("raw", r"b'c\xff\xc3' b'a\xff\xc3' b'b\xff\xc3'")
+    shell.good("send", "raw", odd)
+    shell.until_said("raw", r"heard b'\xff\xc3\n'")
+    shown = subprocess.run(
+        [*MADANG, "env", "raw-0"], cwd=shell.folder, env=shell.environment, capture_output=True,
+        check=True,
+    )  # fmt: skip
+    assert b"\nGIVEN=b\xff\xc3\n" in shown.stdout
+    assert shell.good("env", "raw-0", "--json").json["environment"]["GIVEN"] == f"b{odd}"
+    shell.good("save")
+    shell.kill_supervisor()
+    shell.good("flush")
+    shell.good("resurrect")
+    shell.until_said("raw", r"b'c\xff\xc3' b'a\xff\xc3' b'b\xff\xc3'")
+
+
 def test_modules_and_commands_start_as_they_are_written(shell: Terminal) -> None:
     shell.good("start", "-m", "echo", "--name", "module", "--", "-x")
     shell.until_said("module", "begins ['-x']")
@@ -104,6 +134,25 @@ def test_a_program_that_ends_at_once_has_not_been_started(shell: Terminal) -> No
     assert shell.run(*words, "/bin/sh", "-c", "echo last words; exit 4").code == 1
     until(lambda: shell.rows()["errored-0"]["state"] == "errored")
     assert "errored-0 | last words" in shell.good("ls").out
+
+
+def test_a_refused_start_leaves_no_supervisor_that_it_began(shell: Terminal) -> None:
+    port = str(free_port())
+    for words in (("--name", "BAD"), ("--ready", "htp://x")):
+        assert shell.run("start", "hello:app", *words, "--port", port).code == 1
+        assert shell.run("ls").code == 3
+        assert shell.living() == []
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f'target = "hello:app"\nport = {holder.getsockname()[1]}'
+        shell.write("madang.toml", f"[app.web]\n{taken}\n")
+        assert shell.run("start", "--json").code == 1
+        assert shell.run("ls").code == 3
+    (shell.folder / "madang.toml").unlink()
+    shell.good("start", "echo.py")  # what runs already stays, whatever is refused beside it
+    assert shell.run("start", "hello:app", "--name", "BAD", "--port", port).code == 1
+    assert list(shell.rows()) == ["echo-0"]
 
 
 def test_what_failed_stays_listed_until_the_next_can_be_tried(shell: Terminal) -> None:
@@ -297,6 +346,7 @@ WRONG_TABLES = (
     ("target = 3", "[app.web]"),
     ('target = "echo.py"\ninstances = "many"', "expected a number, max"),
     ('target = "echo.py"\ncolour = 1', "[app.web] colour"),
+    ('target = "echo.py"\ninstnaces = 2', "[app.web] instnaces: is no key of an application; did"),
     ('target = "echo.py"\nmemory_max = "lots"', "expected a size like 300M"),
     ("instances = 1", "expected target, module or program"),
 )

@@ -7,11 +7,14 @@ short words of the command line: `module`, `program`, `port`, `host`, `inherit`,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
 
 from madang.cli.place import working_directory
 from madang.cli.targets import find_target, ports_of, size_bytes, span_s
-from madang.cluster.checks import check_application
+from madang.cluster.checks import check_application, check_names, check_ports
 from madang.cluster.entries import decode_application
 from madang.cluster.settings import ApplicationSettings
 from madang.core.errors import SettingsError
@@ -19,6 +22,17 @@ from madang.core.errors import SettingsError
 SHORT = ("module", "program", "port", "host", "inherit", "env", "memory_max", "age_max", "cron",
          "watch")  # fmt: skip
 SAME = {"env": "environment", "cron": "restart_schedule"}
+FIELD_OF = {
+    **SAME, "memory_max": "memory_max_bytes", "age_max": "age_max_s", "watch": "watch_files",
+    "port": "ports", "host": "ports", "inherit": "ports", "module": "target", "program": "target",
+}  # fmt: skip
+"""The field that a short word becomes."""
+FIELDS = tuple(field.name for field in fields(ApplicationSettings))
+WRITTEN = (
+    "target", *SHORT,
+    *(n for n in FIELDS if n not in {"name", "target", *FIELD_OF.values()} or n == "ports"),
+)  # fmt: skip
+"""What a person is told that there is: the short word where there is one."""
 
 
 def read_applications(tables: Mapping[str, object], source: str) -> tuple[ApplicationSettings, ...]:
@@ -28,14 +42,37 @@ def read_applications(tables: Mapping[str, object], source: str) -> tuple[Applic
         if not isinstance(table, dict):
             raise SettingsError(source, f"[app.{name}]", "expected a table")
         try:
+            _check_keys(table)
             application = decode_application(_entry(name, table))
             check_application(application)
+            check_names([*(other.name for other in found), name])
+            check_ports([*found, application])
         except SettingsError as error:
-            key = str(error.data["key"]).removeprefix(f"applications.{name}").lstrip(".")
-            where = f"[app.{name}]{f' {key}' if key else ''}"
-            raise SettingsError(source, where, str(error.data["expected"])) from error
+            raise _in_words_of(table, name, source, error) from error
         found.append(application)
     return tuple(found)
+
+
+def _check_keys(table: Mapping[str, object]) -> None:
+    """Refuse a key that is none, with the one that was meant and those that there are."""
+    for key in table:
+        if key not in (*FIELDS, *SHORT):
+            close = get_close_matches(key, (*FIELDS, *SHORT), 1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            text = f"is no key of an application{meant} (there are {', '.join(WRITTEN)})"
+            raise SettingsError("", key, text)
+
+
+def _in_words_of(
+    table: Mapping[str, object], name: str, source: str, error: SettingsError
+) -> SettingsError:
+    """Return the error with the place as the table has it: its own key, not that of an entry."""
+    key = re.sub(r"applications\.[^.]*\.?", "", str(error.data["key"]), count=1)
+    first, dot, rest = key.partition(".")
+    short = [word for word, field in FIELD_OF.items() if field == first and word in table]
+    key = f"{short[0]}{dot}{rest}" if short else key
+    where = f"[app.{name}]{f' {key}' if key else ''}"
+    return SettingsError(source, where, str(error.data["expected"]))
 
 
 def _entry(name: str, table: Mapping[str, object]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from madang.cluster.control import request
-from madang.cluster.errors import NotRunning
+from madang.cluster.errors import ControlRefused, NotRunning
 from madang.core.errors import MadangError
 
 EXIT_OK = 0
@@ -63,20 +63,44 @@ def outcome(found: Mapping[str, Any]) -> str:
     return f"{text}: {found['reason']}" if found["reason"] else text
 
 
+def print_outcome(found: Mapping[str, Any]) -> None:
+    """Print how an operation ended, and of several names what became of each."""
+    ends: list[Mapping[str, Any]] = [{**found, **one} for one in found.get("outcomes", ())]
+    if ends:
+        failed = sum(one["state"] != "done" for one in ends)
+        ends.append({**found, "reason": f"{failed} of {len(ends)}" if failed else ""})
+    for one in ends or [found]:
+        good = one["state"] in ("done", "running")
+        print(outcome(one), file=sys.stdout if good else sys.stderr, flush=True)
+
+
+def refusal(command: str, name: str, reason: str) -> Answer:
+    """Return what an operation looks like that could not even begin."""
+    ended: Answer = {"id": None, "kind": command, "name": name, "state": "failed", "steps": []}
+    return {**ended, "reason": reason, "outcomes": []}
+
+
 def operate(path: Path, command: str, names: list[str], *, as_json: bool, **more: object) -> int:
-    """Carry `command` out on one name after the other; print and return the exit code."""
+    """Carry `command` out on one name after the other; print and return the exit code.
+
+    Of several one that fails does not keep the others from their turn.
+    """
     ended: list[Answer] = []
+    say = silent if as_json else print_line
+
+    def each(name: str) -> Answer:
+        try:
+            return follow(path, begin(path, command, name=name, **more), say)
+        except ControlRefused as error:
+            if len(names) == 1:
+                raise
+            return refusal(command, name, error.message)
 
     def work() -> Answer:
         for name in names:
-            number = begin(path, command, name=name, **more)
-            found = follow(path, number, silent if as_json else print_line)
-            ended.append(found)
+            ended.append(each(name))
             if not as_json:
-                done = found["state"] == "done"
-                print(outcome(found), file=sys.stdout if done else sys.stderr, flush=True)
-            if found["state"] != "done":
-                break
+                print_outcome(ended[-1])
         return {"operations": ended}
 
     code = tell(work, as_json=as_json, render=lambda _: "")

@@ -12,17 +12,20 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from madang.cli.asking import ask
 from madang.cli.place import CONTROL, runtime_dir
+from madang.cluster.control import request_until_end
 from madang.cluster.errors import ClusterError, ControlRefused, FolderTaken, NotRunning
 from madang.cluster.escaped import LIFE
 from madang.cluster.records import LOCK_NAME
 from madang.cluster.settings import ClusterSettings, LogSettings
 
 START_LIMIT_S = 20.0
+END_LIMIT_MS = 20_000
 POLL_S = 0.01
 ERRORS = "supervisor.err"
 ERRORS_SHOWN = 2_000
@@ -66,6 +69,13 @@ def ensure(state_dir: Path, umask: int | None = None) -> bool:
     process.kill()
     process.wait()
     raise NotStarted(f"the supervisor did not answer within {START_LIMIT_S:.0f} s")
+
+
+def end_empty(state_dir: Path) -> None:
+    """End the supervisor of this state folder, unless something has been started meanwhile."""
+    question = {"command": "stop", "if_empty": True}
+    with suppress(ClusterError):
+        request_until_end(runtime_dir(state_dir) / CONTROL, question, END_LIMIT_MS)
 
 
 def settings_of(state_dir: Path) -> ClusterSettings:

@@ -33,8 +33,7 @@ def table(answer: Mapping[str, Any]) -> str:
     text = [_aligned(line, widths) for line in lines]
     if not rows:
         text = ["nothing is started: `madang start app:app`, `madang start worker.py`"]
-    for row in rows:
-        text += [f"{row['name']} | {line}" for line in row["tail"]]
+    text += _last_words(rows)
     text += [line for line in map(_problem, answer["applications"]) if line]
     for operation in answer["operations"]:
         if operation["state"] == "running":
@@ -42,6 +41,20 @@ def table(answer: Mapping[str, Any]) -> str:
             text.append(f"under way: {operation['kind']} {operation['name']}: {step}")
     text += _lost(answer["log"])
     return "\n".join(text)
+
+
+def _last_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what those said last that do not run; what several said is shown once."""
+    said: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["tail"]:
+            said.setdefault((row["app"], *row["tail"]), []).append(row)
+    lines: list[str] = []
+    for (application, *tail), who in said.items():
+        many = f"{application} ({len(who)} instances)"
+        name = many if len(who) > 1 else who[0]["name"]
+        lines += [f"{name} | {line}" for line in tail]
+    return lines
 
 
 def _lost(log: Mapping[str, Any]) -> list[str]:
@@ -60,7 +73,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["state"]),
         str(row["pid"] or "-"),
         str(row["generation"]),
-        duration(int(row["uptime_s"])),
+        duration(int(row["uptime_s"])) if runs else "-",
         str(row["restarts"]),
         f"{row['cpu_percent']:.0f}%" if runs else "-",
         memory(int(row["rss"])) if runs else "-",

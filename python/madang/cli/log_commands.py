@@ -74,16 +74,12 @@ def show(
     query = LogQuery(wanted, begin, most)
     follower = Follower(folder, query)
     follower.begin()
-    shown = logs.recent(folder, query)
-    for line in shown:
-        _print(line, as_json)
-    both = frozenset(shown)  # what came between `begin` and `recent` is in both
     try:
+        for line in follower.recent():
+            _print(line, as_json)
         while follow:
             for line in follower.look():
-                if line not in both:
-                    _print(line, as_json)
-            both = frozenset()
+                _print(line, as_json)
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
         pass
@@ -91,7 +87,11 @@ def show(
         sys.stderr.close()
 
 
-def flush(name: Names = None, state: State = None) -> None:
+def flush(
+    name: Names = None,
+    state: State = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Empty the logs.
 
     Examples: madang flush, madang flush web
@@ -100,7 +100,7 @@ def flush(name: Names = None, state: State = None) -> None:
     wanted = frozenset(name or ())
     _check_names(folder, wanted)
     gone = logs.flush(folder, wanted)
-    typer.echo(f"{gone} bytes of logs are gone")
+    typer.echo(json.dumps({"bytes": gone}) if as_json else f"{gone} bytes of logs are gone")
 
 
 def since_stamp(text: str, now: datetime) -> str:

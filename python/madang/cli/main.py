@@ -6,6 +6,7 @@ imported; every other command is described in `program`.
 
 from __future__ import annotations
 
+import io
 import sys
 
 EXIT_USAGE = 2
@@ -17,6 +18,7 @@ def main() -> None:
         sys.stderr.write("madang: runs on Linux only\n")
         raise SystemExit(EXIT_USAGE)
     arguments = sys.argv[1:]
+    _take_any_bytes()
     try:
         _run(arguments)
     except OSError as error:
@@ -24,6 +26,13 @@ def main() -> None:
 
         as_json = "--json" in arguments
         raise SystemExit(system_errors.tell(error, as_json=as_json)) from error
+
+
+def _take_any_bytes() -> None:
+    """Read and print what is no UTF-8 as the bytes that it is, as arguments and variables are."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _run(arguments: list[str]) -> None:

@@ -27,7 +27,7 @@ def runtime_dir(state_dir: Path) -> Path:
         return inside
     import hashlib
 
-    digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:12]
     # As tempfile.gettempdir() does, which costs more to import than to say again.
     folder = next((os.environ[n] for n in ("TMPDIR", "TEMP", "TMP") if os.environ.get(n)), "/tmp")
     return Path(folder) / f"madang-{os.getuid()}-{digest}"

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,11 +34,12 @@ QUICK_COMMANDS = (
 
 app = typer.Typer(
     name=NAME,
-    help="A real-time platform: a cluster of processes, and on it a market.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+WRONG_USAGE: Any = typer.BadParameter.__mro__[2]
+"""The root of what is raised for arguments that cannot be used; Typer does not name it."""
 WORDS_LIKE_OPTIONS = {"ignore_unknown_options": True}
 """`scale web -1` has an argument that begins like an option."""
 
@@ -68,6 +69,24 @@ ConfigOption = Annotated[
 StateOption = Annotated[
     str | None, typer.Option("--state", help="State folder, instead of state_dir in madang.toml.")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """A real-time platform: a cluster of processes, and on it a market."""
 
 
 @app.command()
@@ -174,18 +193,25 @@ def completed() -> list[str]:
 
 def run(arguments: list[str]) -> None:
     """Run the command; an operating error is one line on stderr and exit code 1."""
-    if (arguments or completed())[:1] not in [[command] for command in QUICK_COMMANDS]:
+    if (arguments or completed())[:1] not in [[word] for word in (*QUICK_COMMANDS, "--version")]:
         add_market_commands()
     program: list[str] = []
     if arguments[:1] == ["start"] and "--" in arguments:
         # What follows is a program, or arguments of the application, never ours to parse.
         at = arguments.index("--")
         arguments, program = arguments[:at], arguments[at + 1 :]
+    as_json = "--json" in arguments
     try:
-        app(args=arguments, obj=program, prog_name=NAME)
+        code = app(args=arguments, obj=program, prog_name=NAME, standalone_mode=not as_json)
     except MadangError as error:
-        if "--json" in arguments:
-            sys.stdout.write(json.dumps({"error": error.message}) + "\n")
+        if as_json:
+            print(json.dumps({"error": error.message}))
         else:
             sys.stderr.write(f"{NAME}: {error}\n")
         raise SystemExit(EXIT_FAILED) from error
+    except typer.Abort as error:
+        raise SystemExit(EXIT_FAILED) from error
+    except WRONG_USAGE as error:
+        print(json.dumps({"error": error.format_message()}))
+        raise SystemExit(error.exit_code) from error
+    raise SystemExit(code)

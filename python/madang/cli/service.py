@@ -126,7 +126,7 @@ def write_units(folder: Path, files: dict[str, str], *, enable: bool) -> list[st
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise ServiceError(f"cannot write to {folder}: {error.strerror}") from error
     if enable:

@@ -7,7 +7,6 @@ application is ready, or has failed, and says which: exit code 0 or 1, with the 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,12 +25,15 @@ from madang.cli.asking import (
     ask,
     begin,
     follow,
-    outcome,
     print_line,
+    print_outcome,
+    refusal,
     silent,
     tell,
+    tell_error,
 )
 from madang.cli.changed import changed
+from madang.cli.listed import find_listed, refuse_unlisted
 from madang.cli.place import CONTROL, FILE, own_state_dir, runtime_dir, working_directory
 from madang.cli.targets import Entry
 from madang.cluster.checks import check_application
@@ -57,11 +59,19 @@ class Refused(NamedTuple):
     reason: str
 
 
+class Resting(NamedTuple):
+    """An application that is to be listed as stopped."""
+
+    entry: Entry
+
+
 def start(
     ctx: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(help="module:app, file.py:app, worker.py, a program, or a stopped name."),
+        typer.Argument(
+            help="module:app, file.py:app, worker.py, a program; or stopped names, or all."
+        ),
     ] = None,
     words: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
     name: options.Name = None,
@@ -104,6 +114,7 @@ def start(
     madang start -m package.module
     madang start -- ./program --flag
     madang start                      what madang.toml describes
+    madang start web, madang start all     what is listed and stopped
     """
     program = [*(words or ()), *(ctx.obj or ())]
     given = dict(ctx.params)
@@ -112,11 +123,16 @@ def start(
             _up(config, state, given, demo=demo)
         raise typer.Exit(_start_all(config, given, demo=demo))
     state_dir = own_state_dir(state)
-    if target is not None and not program and not foreground and _is_known(state_dir, target):
-        entries: list[Entry | str] = [target]
-    else:
+    named = [target, *(words or ())] if target and not (module or ctx.obj or foreground) else []
+    entries: list[Entry | str] | None = _listed(state_dir, named, as_json=as_json)
+    if entries is None:
         folder = working_directory() / (directory or "")
-        found = targets.find_target(target, module, program, folder)
+        try:
+            found = targets.find_target(target, module, program, folder)
+        except SettingsError:
+            if named:
+                refuse_unlisted(state_dir, named)
+            raise
         entries = [entry_of(found, kind, folder, given)]
     if foreground:
         _foreground(state_dir, [e for e in entries if isinstance(e, dict)])
@@ -169,18 +185,23 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def _is_known(state_dir: Path, name: str) -> bool:
-    """Whether the running supervisor has an application or instance of that name."""
-    if not (runtime_dir(state_dir) / CONTROL).exists() or not daemon.is_running(state_dir):
-        return False
-    answer = ask(runtime_dir(state_dir) / CONTROL, "ls")
-    names = [row["name"] for row in answer["rows"]]
-    return name in names or name in [a["name"] for a in answer["applications"]]
+def _listed(state_dir: Path, words: Sequence[str], *, as_json: bool) -> list[Entry | str] | None:
+    """Return what is listed under these names; ends the command where `all` has nothing to do."""
+    if not words:
+        return None
+    try:
+        found = find_listed(state_dir, words)
+    except NotRunning as error:
+        raise typer.Exit(tell_error(error, as_json=as_json)) from error
+    if found == [] and not as_json:
+        print_line("nothing is at rest: `madang ls` shows what runs")
+        raise typer.Exit(EXIT_OK)
+    return None if found is None else [*found]
 
 
 def start_entries(
     state_dir: Path,
-    entries: Sequence[Entry | str | Refused],
+    entries: Sequence[Entry | str | Refused | Resting],
     *,
     as_json: bool,
     wait: bool = True,
@@ -192,19 +213,33 @@ def start_entries(
 
     def work() -> Answer:
         path = runtime_dir(state_dir) / CONTROL
-        if daemon.ensure(state_dir, umask):
+        fresh = daemon.ensure(state_dir, umask)
+        if fresh:
             say(f"a supervisor runs for {state_dir}")
         alone = len(entries) == 1
-        begun = [_try(path, entry, say, alone=alone) for entry in entries]
+        try:
+            begun = [_try(path, entry, say, alone=alone) for entry in entries]
+        except MadangError:
+            if fresh:
+                daemon.end_empty(state_dir)
+            raise
         for one in begun:
             found = one if isinstance(one, dict) else _end_of(path, one, say, wait=wait)
             ended.append(found)
             if not as_json:
-                good = found["state"] in ("done", "running")
-                print(outcome(found), file=sys.stdout if good else sys.stderr, flush=True)
+                print_outcome(found)
         rows = ask(path, "ls")
+        if fresh and not rows["applications"]:
+            daemon.end_empty(state_dir)
         if not as_json:
-            _addresses(rows, [str(found["name"]) for found in ended if found["state"] == "done"])
+            _addresses(
+                rows,
+                [
+                    str(found["name"])
+                    for found in ended
+                    if found["state"] == "done" and found["kind"] == "start"
+                ],
+            )
         return {"operations": ended, "applications": rows["applications"]}
 
     code = tell(work, as_json=as_json, render=lambda _: "")
@@ -212,23 +247,19 @@ def start_entries(
     return EXIT_FAILED if code == EXIT_OK and failed else code
 
 
-def _try(path: Path, entry: Entry | str | Refused, say: Say, *, alone: bool) -> int | Answer:
+def _try(
+    path: Path, entry: Entry | str | Refused | Resting, say: Say, *, alone: bool
+) -> int | Answer:
     """Begin to start one; a refusal of one of several is an operation that failed."""
     if isinstance(entry, Refused):
-        return _refusal(entry)
+        return refusal("start", entry.name, entry.reason)
     try:
         return _begin(path, entry, say)
     except MadangError as error:
         if alone or isinstance(error, NotRunning):
             raise
-        name = entry if isinstance(entry, str) else str(entry["name"])
-        return _refusal(Refused(name, error.message))
-
-
-def _refusal(refused: Refused) -> Answer:
-    """Return what an operation looks like that could not even begin."""
-    ended: Answer = {"id": None, "kind": "start", "state": "failed", "steps": []}
-    return {**ended, "name": refused.name, "reason": refused.reason}
+        name = entry if isinstance(entry, str) else str(_bare(entry)["name"])
+        return refusal("start", name, error.message)
 
 
 def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:
@@ -236,13 +267,20 @@ def _end_of(path: Path, number: int, say: Say, *, wait: bool) -> Answer:
     if not wait:
         return ask(path, "operation", id=number)
     found = follow(path, number, say)
-    return _stays(path, found) if found["state"] == "done" else found
+    started = found["kind"] == "start" and found["state"] == "done"
+    return _stays(path, found) if started else found
 
 
-def _begin(path: Path, entry: Entry | str, say: Say) -> int:
+def _bare(entry: Entry | Resting) -> Entry:
+    return entry.entry if isinstance(entry, Resting) else entry
+
+
+def _begin(path: Path, entry: Entry | str | Resting, say: Say) -> int:
     """Begin to start one; what is there under that name but does not run is replaced."""
     if isinstance(entry, str):
         return begin(path, "start", name=entry)
+    if isinstance(entry, Resting):
+        return begin(path, "start", application=entry.entry, stopped=True)
     check_application(decode_application(entry))  # before the old one has gone for it
     name = entry["name"]
     rows = [row for row in ask(path, "ls")["rows"] if row["app"] == name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ HOST_DEFAULT = "127.0.0.1"
 NAME_LENGTH_MAX = 32
 ASGI = re.compile(r"([A-Za-z_][\w.]*|[^:\0]+\.py):[A-Za-z_][\w.]*")
 RESERVED = frozenset({"all", "madang", "template", "logger"})
+RUNNERS = {
+    ".js": "node", ".mjs": "node", ".cjs": "node", ".ts": "node", ".rb": "ruby", ".php": "php",
+    ".pl": "perl", ".sh": "sh", ".bash": "bash", ".jar": "java -jar",
+}  # fmt: skip
+NEVER_EXECUTABLE = frozenset({".js", ".mjs", ".cjs", ".ts", ".php", ".jar"})
+"""Seldom written with a first line that names what runs them: to permit it would not be enough."""
 SIZE = re.compile(r"(\d{1,12})\s*([kKmMgG]?)(?:i?[bB])?")
 SPAN = re.compile(r"(\d{1,9})(s|m|h|d|)")
 SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -85,7 +92,11 @@ def _require_program(name: str, folder: Path) -> None:
     path = name if "/" in name else f"./{name}"
     if os.access(folder / name, os.X_OK):
         raise SettingsError("start", name, f"there is no such program; did you mean {path}?")
-    remedy = f"`chmod +x {path}`, or name what runs it: `madang start -- /bin/sh {path}`"
+    ending = Path(name).suffix
+    word = RUNNERS.get(ending, "INTERPRETER")
+    remedy = f"name what runs it: `madang start -- {word} {shlex.quote(name)}`"
+    if ending not in NEVER_EXECUTABLE:
+        remedy = f"`chmod +x {shlex.quote(path)}`, or {remedy}"
     raise SettingsError("start", name, f"{path} is not executable: {remedy}")
 
 

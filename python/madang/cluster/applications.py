@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from madang.cluster import policy
 from madang.cluster.application import Application, Child, Slot
-from madang.cluster.checks import check_application, check_ports
+from madang.cluster.checks import check_application, check_names, check_ports
 from madang.cluster.errors import ClusterError, OperationRefused, SystemExhausted
 from madang.cluster.handles import Share
 from madang.cluster.logger_host import LoggerHost
@@ -60,6 +60,7 @@ class Applications:
         if len(self._all) >= APPLICATIONS_MAX:
             raise OperationRefused(f"there are {APPLICATIONS_MAX} applications already")
         settings = replace(settings, directory=settings.directory or os.getcwd())
+        check_names([*self._all, settings.name])
         check_application(settings)
         check_ports([*(other.settings for other in self._all.values()), settings])
         application = Application(settings, limits(settings, self._settings))
@@ -72,6 +73,13 @@ class Applications:
             self.remove(application)
             raise
         return application
+
+    def rest(self, application: Application) -> None:
+        """Leave an application stopped of which nothing has run yet: listed, and not listening."""
+        application.stopping = True
+        for child in application.children():
+            self._processes.feed(child, policy.Stop())
+        application.close_ports()
 
     def leave(self) -> list[Share]:
         """Return what a successor needs to go on with all of them."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
+from madang.cluster.entries import encode_application
 from madang.cluster.schedule import next_after
 from madang.cluster.settings import (
     INSTANCES_MAX,
@@ -24,6 +26,7 @@ UNIX_PATH_MAX = 107
 WEIGHT_MAX = 1_000
 ENTRY_BYTES_MAX = 48 * 1024
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+INSTANCE = re.compile(r"(.+)-(0|[1-9]\d*)")
 TARGETS = {
     Kind.ROLE: (re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"), '"package.module:function"'),
     Kind.ASGI: (
@@ -42,6 +45,7 @@ def check(settings: ClusterSettings) -> None:
     names = [application.name for application in settings.applications]
     if len(set(names)) != len(names):
         raise SettingsError("cluster", "applications", "expected unique names")
+    check_names(names)
     for application in settings.applications:
         check_application(application)
     check_ports(settings.applications)
@@ -51,9 +55,18 @@ def check(settings: ClusterSettings) -> None:
     if watchdog.busy_ms < watchdog.abort_ms:
         raise SettingsError("cluster", "watchdog", "expected busy_ms of at least abort_ms")
     socket_path = settings.runtime_dir / "control.sock"
-    if len(str(socket_path.absolute()).encode()) > UNIX_PATH_MAX:
+    if len(os.fsencode(socket_path.absolute())) > UNIX_PATH_MAX:
         limit = UNIX_PATH_MAX - len("/control.sock")
         raise SettingsError("cluster", "runtime_dir", f"expected a path of at most {limit} bytes")
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuse an application that is named as an instance of another is, or will be."""
+    for name in names:
+        found = INSTANCE.fullmatch(name)
+        if found and found[1] in names:
+            text = f"{name} is the name of an instance of {found[1]}: choose another"
+            raise SettingsError("cluster", f"applications.{name}", text)
 
 
 def check_ports(applications: Iterable[ApplicationSettings]) -> None:
@@ -75,6 +88,8 @@ def check_application(application: ApplicationSettings) -> None:
     where = f"applications.{application.name}"
     if not NAME.fullmatch(application.name):
         raise SettingsError("cluster", where, f"expected a name matching {NAME.pattern}")
+    texts = {**encode_application(application), "options": None}
+    _check_texts(texts, where)
     if application.name in RESERVED:
         raise SettingsError("cluster", where, f"{application.name!r} is a word of ours")
     pattern, expected = TARGETS[application.kind]
@@ -89,6 +104,25 @@ def check_application(application: ApplicationSettings) -> None:
     _check_life(application, where)
     for port in application.ports:
         _check_port(application, port.port, port.name, port.inherit)
+
+
+def _check_texts(value: object, where: str) -> None:
+    """Refuse a text that no argument, variable or path can be: the system knows bytes.
+
+    Bytes that are no UTF-8 are surrogates in a text, as in `sys.argv` and `os.environ`; others
+    stand for no bytes.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_texts([key, item], where)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_texts(item, where)
+    elif isinstance(value, str):
+        try:
+            value.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SettingsError("cluster", where, f"expected a text, not {value!r}") from error
 
 
 def _check_limits(application: ApplicationSettings, where: str) -> None:
@@ -134,7 +168,7 @@ def _check_data(application: ApplicationSettings, where: str) -> None:
     if any("\0" in word for word in words) or any("=" in n for n in application.environment):
         text = "expected arguments and environment without NUL, names without ="
         raise SettingsError("cluster", where, text)
-    if sum(len(word.encode()) for word in words) > ENTRY_BYTES_MAX:
+    if sum(len(word.encode(errors="surrogateescape")) for word in words) > ENTRY_BYTES_MAX:
         text = f"expected arguments and environment of at most {ENTRY_BYTES_MAX} bytes"
         raise SettingsError("cluster", where, text)
     if any(not 0 <= weight <= WEIGHT_MAX for weight in application.weights):
@@ -176,8 +210,11 @@ def _check_ready(application: ApplicationSettings, where: str) -> None:
 
 def _check_port(application: ApplicationSettings, port: int, name: str, inherit: bool) -> None:
     where = f"applications.{application.name}.ports"
-    if not 0 <= port <= 65_535 or not NAME.fullmatch(name):
-        raise SettingsError("cluster", where, "expected a name and a port 0 to 65535")
+    if not 0 <= port <= 65_535:
+        raise SettingsError("cluster", where, f"expected a port 0 to 65535, not {port}")
+    if not NAME.fullmatch(name):
+        text = f"expected a name of a port matching {NAME.pattern}, not {name!r}"
+        raise SettingsError("cluster", where, text)
     if len(application.ports) > PORTS_MAX:
         raise SettingsError("cluster", where, f"expected at most {PORTS_MAX}")
     if not inherit and not application.is_foreign:

@@ -15,11 +15,17 @@ from madang.cluster.control import Answer, Later, Reply
 from madang.cluster.entries import decode_application, parse_instances
 from madang.cluster.errors import OperationRefused
 from madang.cluster.history import History
-from madang.cluster.operations import Operation, Operations, OperationState, Procedure
+from madang.cluster.operations import (
+    Operation,
+    Operations,
+    OperationState,
+    Procedure,
+    one_after_the_other,
+)
 from madang.cluster.procedures import Procedures
 from madang.cluster.processes import Processes
 from madang.cluster.reloading import Reloading
-from madang.cluster.settings import INSTANCES_MAX
+from madang.cluster.settings import INSTANCES_MAX, Kind
 from madang.cluster.views import describe, dump, environment, rows, summaries
 from madang.core.errors import MadangError
 
@@ -57,7 +63,7 @@ class Commands:
         self._table: dict[str, Callable[[Question], Answer | Later]] = {
             "delete": self._delete,
             "describe": self._describe,
-            "dump": lambda _: {"applications": dump(self._applications.all())},
+            "dump": self._dump,
             "env": lambda question: {"environment": environment(*self._one(question))},
             "ls": self._ls,
             "history": lambda question: self.past.answer(question.get("after")),
@@ -107,6 +113,11 @@ class Commands:
             "log": {"dropped_lines": logger.dropped_lines, "problem": logger.problem},
         }
 
+    def _dump(self, question: Question) -> Answer:
+        found = self._applications.all()
+        stopped = [application.name for application in found if application.stopping]
+        return {"applications": dump(found), "stopped": stopped}
+
     def _operation(self, question: Question) -> Answer:
         found = self._operations.find(question.get("id"))
         if found is None:
@@ -148,12 +159,13 @@ class Commands:
         return {"pids": pids}
 
     def _send(self, question: Question) -> Answer:
-        text = str(question.get("text", "")).encode()
+        text = _bytes(str(question.get("text", "")))
         if len(text) > TEXT_BYTES_MAX:
             raise OperationRefused(f"expected at most {TEXT_BYTES_MAX} bytes of text")
         application, slots = self._applications.find(_name(question))
         if not application.settings.is_foreign:
-            raise OperationRefused(f"{application.name} reads no input: it is a role")
+            what = "an ASGI application" if application.settings.kind is Kind.ASGI else "a role"
+            raise OperationRefused(f"{application.name} reads no input: it is {what}")
         sent: list[str] = []
         for slot in slots:
             if slot.child.input is None:
@@ -185,6 +197,9 @@ class Commands:
         entry = question.get("application")
         if isinstance(entry, dict):
             application = self._applications.add(decode_application(entry))
+            if question.get("stopped") is True:
+                self._applications.rest(application)
+                return self._begin("stop", [application.name], self._stopping)
             return self._begin("start", [application.name], self._starting)
         return self._begin("start", self._names(question), self._starting)
 
@@ -194,14 +209,16 @@ class Commands:
 
     def _stop(self, question: Question) -> Answer:
         if "name" not in question:
+            if question.get("if_empty") is True and self._applications.all():
+                raise OperationRefused("there is something that was started")
             return self._lifetime.end()
         names = self._names(question)
         self._interrupt(names, "stopped by the operator")
 
-        def procedure(operation: Operation, name: str) -> Procedure:
-            return self._procedures.stop(operation, *self._applications.find(name))
+        return self._begin("stop", names, self._stopping)
 
-        return self._begin("stop", names, procedure)
+    def _stopping(self, operation: Operation, name: str) -> Procedure:
+        return self._procedures.stop(operation, *self._applications.find(name))
 
     def _delete(self, question: Question) -> Answer:
         names = self._names(question)
@@ -284,8 +301,7 @@ class Commands:
         def each(operation: Operation) -> Procedure:
             if why:
                 operation.say(why)
-            for name in names:
-                yield from procedure(operation, name)
+            yield from one_after_the_other(operation, names, procedure)
 
         owners = [self._applications.find(name)[0].name for name in names]
         shown = names[0] if len(names) == 1 else ALL
@@ -310,6 +326,14 @@ def _name(question: Question) -> str:
     if not isinstance(name, str) or not name:
         raise OperationRefused('expected "name": an application, an instance, or "all"')
     return name
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes that were typed; those that are no UTF-8 come as surrogates."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise OperationRefused("expected a text that stands for bytes") from error
 
 
 def _scaled(application: Application, word: str) -> int:

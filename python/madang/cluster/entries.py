@@ -51,7 +51,9 @@ def decode_application(entry: Table) -> ApplicationSettings:
         place = f"{where}.autoscale"
         table["autoscale"] = _record(AutoscaleSettings, _mapping(scale, place), place)
     if isinstance(table.get("instances"), str):
-        table["instances"], table["autoscale"] = parse_instances(str(table["instances"]), where)
+        table["instances"], table["autoscale"] = parse_instances(
+            str(table["instances"]), f"{where}.instances"
+        )
     for name, kind in (("kind", Kind), ("balance", Balance)):
         if name in table:
             table[name] = _choice(kind, table[name], f"{where}.{name}")

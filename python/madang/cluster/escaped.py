@@ -27,7 +27,7 @@ def life_of(pid: int, runtime_dir: str) -> str:
             words = file.read().split(b"\0")
     except OSError:
         return ""
-    if f"{FOLDER}={runtime_dir}".encode() not in words:
+    if os.fsencode(f"{FOLDER}={runtime_dir}") not in words:
         return ""
     mark = f"{LIFE}=".encode()
     return next((os.fsdecode(w.removeprefix(mark)) for w in words if w.startswith(mark)), "")

@@ -2,7 +2,8 @@
 
 A line is `<time> <instance> | <text>`; the files of an application are read from their end
 backwards, the newest file first, so that a few lines of much output are found at once. `Follower`
-remembers a place in every file and goes on where a file was rotated or emptied.
+remembers a place in every file and goes on where a file was rotated or emptied; its `recent` ends
+exactly where its `look` begins, however much is written meanwhile.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 BLOCK_BYTES: Final = 256 * 1024
 FOLLOW_BYTES_MAX: Final = 4 * 1024 * 1024
 """The most of one file that one look takes in; the rest comes with the next."""
+HEAD_BYTES: Final = 64
 FILE_NAME = re.compile(r"(?P<application>[a-z][a-z0-9_-]*)\.log(\.(?P<number>\d+))?")
 
 
@@ -66,10 +68,14 @@ def applications(folder: Path) -> dict[str, list[Path]]:
 
 def recent(folder: Path, query: LogQuery) -> list[LogLine]:
     """Return the newest lines that `query` wants, oldest first."""
+    return _newest(query, {name: _backwards(f) for name, f in applications(folder).items()})
+
+
+def _newest(query: LogQuery, backwards: Mapping[str, Iterator[LogLine]]) -> list[LogLine]:
     newest: list[list[LogLine]] = []
-    for application, files in applications(folder).items():
+    for application, lines in backwards.items():
         found: list[LogLine] = []
-        for line in _backwards(files):
+        for line in lines:
             if line.at < query.since or len(found) >= query.lines:
                 break
             if query.wants(application, line):
@@ -80,11 +86,18 @@ def recent(folder: Path, query: LogQuery) -> list[LogLine]:
     return merged[-query.lines :] if query.lines else []
 
 
-def _backwards(files: Iterable[Path]) -> Iterator[LogLine]:
+def _backwards(files: Iterable[Path], place: _Place | None = None) -> Iterator[LogLine]:
+    """Yield the lines of an application from the newest on, or from `place` on."""
     for path in files:
         try:
             with path.open("rb") as file:
-                for raw in _lines_backwards(file.fileno()):
+                found = os.fstat(file.fileno())
+                end = found.st_size
+                if place is not None:
+                    if found.st_ino != place.inode:
+                        continue  # newer than the place
+                    end, place = min(end, place.offset), None
+                for raw in _lines_backwards(file.fileno(), end):
                     line = parse(raw)
                     if line is not None:
                         yield line
@@ -92,9 +105,9 @@ def _backwards(files: Iterable[Path]) -> Iterator[LogLine]:
             continue
 
 
-def _lines_backwards(descriptor: int) -> Iterator[bytes]:
-    """Yield the whole lines of a file from its end; what has no newline yet is left out."""
-    at = os.fstat(descriptor).st_size
+def _lines_backwards(descriptor: int, end: int) -> Iterator[bytes]:
+    """Yield the whole lines of a file from `end` on; what has no newline yet is left out."""
+    at = end
     rest = b""
     ended = False
     while at > 0:
@@ -109,12 +122,26 @@ def _lines_backwards(descriptor: int) -> Iterator[bytes]:
         yield rest
 
 
+def _whole(descriptor: int, end: int) -> int:
+    """Return where the last whole line before `end` ends."""
+    at = end
+    while at > 0:
+        size = min(BLOCK_BYTES, at)
+        at -= size
+        newline = os.pread(descriptor, size, at).rfind(b"\n")
+        if newline >= 0:
+            return at + newline + 1
+    return 0
+
+
 @dataclass(slots=True)
 class _Place:
     """Where reading of one application's file stands."""
 
     inode: int
     offset: int
+    head: bytes = b""
+    """What the file began with: one that was emptied, and is as long again, begins otherwise."""
     rest: bytes = b""
 
 
@@ -127,10 +154,19 @@ class Follower:
     _places: dict[str, _Place] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Stand at the end of every file: only what comes later is of interest."""
+        """Stand behind the last whole line of every file: `look` returns what comes later."""
         for application, files in applications(self.folder).items():
-            found = files[0].stat()
-            self._places[application] = _Place(found.st_ino, found.st_size)
+            with files[0].open("rb") as file:
+                found = os.fstat(file.fileno())
+                end = _whole(file.fileno(), found.st_size)
+                head = os.pread(file.fileno(), min(HEAD_BYTES, end), 0)
+            self._places[application] = _Place(found.st_ino, end, head)
+
+    def recent(self) -> list[LogLine]:
+        """Return the newest lines before the first look that are wanted, oldest first."""
+        files = applications(self.folder)
+        backwards = {n: _backwards(files.get(n, ()), p) for n, p in self._places.items()}
+        return _newest(self.query, backwards)
 
     def look(self) -> list[LogLine]:
         """Return what was written since the last look, in order of time."""
@@ -158,10 +194,13 @@ class Follower:
 
     def _read(self, path: Path, place: _Place) -> list[bytes]:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < place.offset:  # emptied
+            head = os.pread(file.fileno(), HEAD_BYTES, 0)
+            size = os.fstat(file.fileno()).st_size
+            if size < place.offset or not head.startswith(place.head):  # emptied
                 place.offset, place.rest = 0, b""
             data = os.pread(file.fileno(), FOLLOW_BYTES_MAX, place.offset)
         place.offset += len(data)
+        place.head = head[: place.offset]
         *lines, place.rest = (place.rest + data).split(b"\n")
         return lines
 

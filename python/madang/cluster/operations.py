@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,8 @@ class Operation:
     state: OperationState = OperationState.RUNNING
     steps: list[dict[str, object]] = field(default_factory=list)
     reason: str = ""
+    outcomes: list[dict[str, object]] = field(default_factory=list)
+    """What became of each name, where the operation goes through several."""
     procedure: Procedure | None = None
     waiting: Condition | None = None
 
@@ -70,6 +72,7 @@ class Operation:
             "state": str(self.state),
             "steps": self.steps,
             "reason": self.reason,
+            "outcomes": self.outcomes,
         }
 
 
@@ -120,6 +123,7 @@ class Operations:
             operation.applications = frozenset(left["applications"])
             operation.state = OperationState(left["state"])
             operation.steps, operation.reason = left["steps"], left["reason"]
+            operation.outcomes = left.get("outcomes", [])
             self._kept[operation.id] = operation
         self._ids = itertools.count(max(self._kept) + 1)
         return self.running()[0]
@@ -187,6 +191,33 @@ class Operations:
         operation.procedure = operation.waiting = None
         operation.say(f"{state}: {reason}" if reason else str(state))
         self._on_end(operation)
+
+
+def one_after_the_other(
+    operation: Operation, names: Sequence[str], procedure: Callable[[Operation, str], Procedure]
+) -> Procedure:
+    """Go through `names`; of several one that fails does not keep the others from their turn."""
+    if len(names) == 1:
+        yield from procedure(operation, names[0])
+        return
+    for name in names:
+        state, reason = OperationState.DONE, ""
+        try:
+            yield from procedure(operation, name)
+        except RolledBack as error:
+            state, reason = OperationState.ROLLED_BACK, str(error)
+        except OperationFailed as error:
+            state, reason = OperationState.FAILED, str(error)
+        except MadangError as error:
+            state, reason = OperationState.FAILED, error.message
+        except OSError as error:
+            state, reason = OperationState.FAILED, f"the system refuses: {error}"
+        reason = reason[:REASON_CHARACTERS_MAX]
+        operation.outcomes.append({"name": name, "state": str(state), "reason": reason})
+        operation.say(f"{name}: {state.replace('_', ' ')}")
+    failed = [one for one in operation.outcomes if one["state"] != OperationState.DONE]
+    if failed:
+        raise OperationFailed("\n".join(f"{one['name']}: {one['reason']}" for one in failed))
 
 
 def until(condition: Condition, limit_ns: int) -> Condition:

@@ -28,7 +28,8 @@ class Probe:
         authority, slash, path = url.removeprefix("http://").partition("/")
         host, _, port = authority.partition(":")
         self._address = ("127.0.0.1" if host == "localhost" else host, int(port))
-        self._request = f"GET {slash or '/'}{path} HTTP/1.1\r\nHost: {authority}\r\n".encode()
+        head = f"GET {slash or '/'}{path} HTTP/1.1\r\nHost: {authority}\r\n"
+        self._request = head.encode(errors="surrogateescape")
         self._request += b"User-Agent: madang\r\nConnection: close\r\n\r\n"
         self._socket: socket.socket | None = None
         self._serial = 0

@@ -180,3 +180,5 @@ class ClusterSettings:
     log: LogSettings = LogSettings()
     backlog: int = 4096
     stop_on_boot_failure: bool = True
+    stopped: tuple[str, ...] = ()
+    """Applications that are listed and not started."""

@@ -186,6 +186,9 @@ class Supervisor:
             template = self._applications.template(application, 0)
             self._applications.adopt_template(application, template)
         for application in self._applications.all():
+            if application.name in self._settings.stopped:
+                self._applications.rest(application)
+                continue
             for slot in application.slots:
                 self._processes.feed(slot.child, policy.Start())
         self._upkeep = self._look_after()
@@ -408,7 +411,9 @@ class Supervisor:
 
 
 def _not_up(application: Application) -> str:
-    """Return which instances are not ready, and how they ended; "" where all are."""
+    """Return which instances are not ready, and how they ended; "" where all are as wanted."""
+    if application.stopping:
+        return ""
     down = [child for child in application.children() if child.state is not State.READY]
     ends = [f" ({c.instance.last_exit})" if c.instance.last_exit else "" for c in down]
     return ", ".join(f"{c.name} is {c.state}{end}" for c, end in zip(down, ends, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -33,7 +34,7 @@ def row(application: Application, child: Child, now_ns: int) -> dict[str, object
         "restarts": instance.restarts,
         "uptime_s": child.uptime_s(now_ns) if instance.state in UP else 0,
         "last_exit": instance.last_exit or _before(child),
-        "status": child.status,
+        "status": child.status if child.pid is not None else "",
         "rss": linux.rss_bytes(child.pid) if child.pid is not None else 0,
         "cpu_percent": round(child.cpu_percent, 1),
         "connections": child.scores.connections,
@@ -115,7 +116,7 @@ def environment(application: Application, slot: Slot) -> Mapping[str, str]:
         return dict(application.settings.environment)
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            pairs = file.read().decode(errors="replace").split("\0")
+            pairs = os.fsdecode(file.read()).split("\0")
     except OSError:
         pairs = []
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from madang.cli.log_commands import flush, show, since_stamp
+from madang.cluster.logs import Follower
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -42,6 +43,31 @@ def test_lines_are_shown_in_order_of_time_by_name_and_number(state: Path) -> Non
     assert len(run(show, "--app", "web-1", "--state", str(state))[1].splitlines()) == 1
     assert run(show, "-n", "1", "--app", "venue", "--state", str(state))[1].endswith("| second\n")
     assert run(show, "--since", "2026-11-22T11:40:00Z", "--state", str(state))[1].count("\n") == 1
+
+
+def test_following_goes_on_behind_the_lines_shown_though_more_come_meanwhile(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, waits, begin = state / "logs" / "web.log", iter((0.1,)), Follower.begin
+
+    def write(*numbers: int) -> None:
+        with path.open("a") as file:
+            file.writelines(f"2026-11-22T12:00:0{n}.000Z web-0 | {n}\n" for n in numbers)
+
+    def begin_amid_lines(follower: Follower) -> None:
+        write(0, 1)
+        begin(follower)
+        write(2, 3, 4)
+
+    def wait(_: float) -> None:
+        if next(waits, None) is None:
+            raise KeyboardInterrupt
+        write(5)
+
+    monkeypatch.setattr(Follower, "begin", begin_amid_lines)
+    monkeypatch.setattr("madang.cli.log_commands.time.sleep", wait)
+    said = run(show, "web", "-f", "--lines", "2", "--state", str(state))[1]
+    assert [line.split(" | ")[1] for line in said.splitlines()] == list("012345")
 
 
 def test_json_gives_one_object_a_line_with_the_record_inside(state: Path) -> None:

@@ -60,6 +60,30 @@ def test_a_program_here_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("srv.js", "`madang start -- node srv.js`"),
+        ("./srv.mjs", "`madang start -- node ./srv.mjs`"),
+        ("srv.ts", "`madang start -- node srv.ts`"),
+        ("job.rb", "`madang start -- ruby job.rb`"),
+        ("job.php", "`madang start -- php job.php`"),
+        ("job.pl", "`madang start -- perl job.pl`"),
+        ("job.sh", "`chmod +x ./job.sh`, or name what runs it: `madang start -- sh job.sh`"),
+        ("my app.jar", "`madang start -- java -jar 'my app.jar'`"),
+        ("job", "`chmod +x ./job`, or name what runs it: `madang start -- INTERPRETER job`"),
+    ],
+)
+def test_what_is_not_executable_is_named_with_what_runs_it(
+    tmp_path: Path, name: str, remedy: str
+) -> None:
+    (tmp_path / name).touch(0o644)
+    with pytest.raises(SettingsError, match="is not executable") as refused:
+        find_target(name, None, [], tmp_path)
+    assert refused.value.message.endswith(remedy)
+    assert ("chmod" in refused.value.message) is ("chmod" in remedy or name in ("job.rb", "job.pl"))
+
+
+@pytest.mark.parametrize(
     ("target", "name"),
     [
         (Target("asgi", "app:app"), "app"),

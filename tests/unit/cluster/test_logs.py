@@ -102,6 +102,45 @@ def test_a_follower_sees_every_line_once_through_rotation_and_emptying(tmp_path:
     late.file.close()
 
 
+def test_a_follower_goes_on_exactly_where_its_recent_lines_end(tmp_path: Path) -> None:
+    for limits in (ROOMY, FileLimits(100, 9, 30)):  # the second is rotated meanwhile
+        folder = tmp_path / str(limits.file_bytes)
+        folder.mkdir()
+        writer = Writer(folder, "web", limits)
+        for second in range(10):
+            writer.say("web-0", str(second), second)
+        follower = Follower(folder, LogQuery(lines=2))
+        follower.begin()
+        for second in range(10, 15):
+            writer.say("web-0", str(second), second)
+        assert texts(follower.recent()) == ["8", "9"]
+        assert texts(follower.look()) == ["10", "11", "12", "13", "14"]
+        writer.file.close()
+
+
+def test_a_follower_begins_behind_a_whole_line(tmp_path: Path) -> None:
+    lines = [f"{stamp(n)} web-0 | {n}\n".encode() for n in range(3)]
+    path = tmp_path / "web.log"
+    path.write_bytes(lines[0] + lines[1][:-4])
+    follower = Follower(tmp_path, LogQuery())
+    follower.begin()
+    path.write_bytes(b"".join(lines))
+    assert texts(follower.recent()) == ["0"]
+    assert texts(follower.look()) == ["1", "2"]
+
+
+def test_a_follower_notices_a_file_that_was_emptied_and_is_as_long_again(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, "web", ROOMY)
+    writer.say("web-0", "before", 0)
+    follower = Follower(tmp_path, LogQuery())
+    follower.begin()
+    flush(tmp_path, frozenset())
+    for second in range(1, 4):
+        writer.say("web-0", f"line {second}", second)
+    assert texts(follower.look()) == ["line 1", "line 2", "line 3"]
+    writer.file.close()
+
+
 def test_a_line_that_is_half_written_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "web.log"
     whole = f"{stamp(1)} web-0 | all of it\n".encode()

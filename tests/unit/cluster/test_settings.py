@@ -60,6 +60,10 @@ def test_good_settings_pass_and_name_their_instances() -> None:
             ),
             "port 0 to 65535",
         ),
+        (
+            replace(GOOD, applications=(WORKER, replace(WORKER, name="worker-7"))),
+            "worker-7 is the name of an instance of worker",
+        ),
         (replace(GOOD, watchdog=WatchdogSettings(heartbeat_ms=5_000)), "heartbeat_ms < stall_ms"),
         (replace(GOOD, runtime_dir=Path("/" + "x" * 120)), "a path of at most"),
     ],
@@ -85,6 +89,7 @@ def test_bad_settings_are_named(settings: ClusterSettings, words: str) -> None:
         ({"balance": Balance.WEIGHTS}, "one weight above 0"),
         ({"name": "all"}, "a word of ours"),
         ({"environment": {"A=B": "c"}}, "names without ="),
+        ({"environment": {"A": "\ud800"}}, "expected a text"),
         ({"memory_max_bytes": -1}, "at least 0"),
         ({"ports": (PortSettings("http", "127.0.0.1", 80, inherit=False),)}, "inherits its"),
     ],
