@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -143,7 +143,7 @@ def bars_of(trades: list[Told], length: int) -> list[dict[str, object]]:
         found.append({
             "t": begin + "YYYY-MM-DDT00:00:00.000000000Z"[length:], "o": prices[0],
             "h": max(prices), "l": min(prices), "c": prices[-1], "v": volume, "n": len(group),
-            "vw": (value / volume).quantize(MICROS, ROUND_HALF_EVEN),
+            "vw": (value / volume).quantize(MICROS, ROUND_HALF_UP),
         })  # fmt: skip
     return found
 

@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from madang import bus
+from madang.bus import application as bus_application
 from tests.e2e.cluster_harness import cluster, http
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "jobs.py"
 LIMIT_S = 60.0
+POLL_S = 0.01
 JOBS = 24
 
 
@@ -40,6 +42,9 @@ def expected(text: str) -> str:
 async def work_through_a_kill(workers: list[subprocess.Popen[bytes]]) -> list[dict[str, object]]:
     killed = workers[0]
     async with asyncio.timeout(LIMIT_S), bus.session():
+        peers = bus_application.current().bus.peers
+        while len({name.partition(".")[0] for name in peers()} & {"jobs-0", "jobs-1"}) < 2:
+            await asyncio.sleep(POLL_S)  # else the one that is killed might not have begun
         submissions = [await bus.submit("digest", f"text {n}") for n in range(JOBS)]
         await submissions[0].result()
         killed.send_signal(signal.SIGKILL)

@@ -31,6 +31,8 @@ describe('parse', () => {
 describe('arithmetic', () => {
   it('is exact where floats are not', () => {
     expect(toText(exact('0.1') + exact('0.2'))).toBe('0.3');
+    expect(toText(exact('136.2'), 2)).toBe('136.20');
+    expect(toText(exact('136.2575'), 2)).toBe('136.2575');
     expect(toText(multiply(exact('70100.05'), exact('3'), 'up'))).toBe('210300.15');
     expect(toText(multiply(exact('9007199254740993'), exact('1'), 'up'))).toBe('9007199254740993');
   });

@@ -51,9 +51,9 @@ export function percentOf(part: Decimal | null, whole: Decimal | null): Decimal 
   return quotient(part * 10_000n, whole, 'near') * (ONE / 100n);
 }
 
-/** Plain text without grouping, as the API takes it: no trailing zeros. */
-export function toText(value: Decimal): string {
-  const text = digits(value, 0, PLACES);
+/** Plain text without grouping, as the API takes it: no zeros behind the first `least` decimals. */
+export function toText(value: Decimal, least = 0): string {
+  const text = digits(value, least, PLACES);
   return value < 0n ? `-${text}` : text;
 }
 

@@ -200,7 +200,8 @@ class TradesTopic(_EventTopic):
         """Find where to begin, or what was missed (for the feeder)."""
         await self.sources.feed.sync()
         if since is None:
-            return Page(True, (), position(await self._beginning()))
+            # The feed may have heard of us later than that: what it told nobody is asked for next.
+            return Page(True, (), position(await self._beginning()), more=True)
         rows, complete = await self._missed(since.offset, MISSED_AT_ONCE)
         items = [self._item(symbol, row) for symbol, row in rows]
         return Page(True, items, items[-1].position if items else since, more=not complete)
