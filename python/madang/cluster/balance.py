@@ -14,12 +14,16 @@ SHARES = 1 << 16
 """Weights add up to this: the range of the number that the kernel draws."""
 EVEN_PART = 0.5
 """How much of an even balance stays an equal share, so that an empty newcomer is not flooded."""
+COUNT_MAX = 1 << 32
+"""More than any process can hold: a count is whatever a process has written, and must be exact."""
 FLOOR = 0.02
 """The least share of a live slot, so that a count that is never reported starves nobody."""
 
 
 def level(counts: Mapping[int, int], coming: int) -> dict[int, float]:
     """Return the share of each slot that makes all stand level after `coming` connections."""
+    counts = {slot: min(max(count, 0), COUNT_MAX) for slot, count in counts.items()}
+    coming = min(coming, COUNT_MAX)
     ordered = sorted(counts.values())
     below, height = 0, 0.0
     for filled, count in enumerate(ordered, 1):

@@ -1,7 +1,7 @@
 """The supervisor's loop: descriptors to look at, and things to do at their time.
 
-One thread; a callback must never wait for anything. What the system refuses a callback (no
-descriptor is left, no memory) is told to `on_refused` and ends nothing else.
+One thread; a callback must never wait for anything. One that fails (no descriptor is left, a child
+has written nonsense) is told to `on_failure` and ends nothing else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
-        self.on_refused: Callable[[OSError], None] | None = None
+        self.on_failure: Callable[[Exception], None] | None = None
 
     def watch(self, watched: Watched, callback: Callback, events: int = READ) -> None:
         """Call `callback` whenever `watched` can be read (or written)."""
@@ -109,10 +109,10 @@ class Loop:
     def _call(self, callback: Callback) -> None:
         try:
             callback()
-        except OSError as error:
-            if self.on_refused is None:
+        except Exception as error:
+            if self.on_failure is None:
                 raise
-            self.on_refused(error)
+            self.on_failure(error)
 
     def close(self) -> None:
         """Look at nothing any more."""

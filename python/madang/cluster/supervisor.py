@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -43,7 +44,7 @@ SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 SETTLED = (State.READY, State.ERRORED, State.STOPPED)
 STATUS_APPLICATIONS_MAX = 10
 OWN_LAG_NS = 500 * policy.MS
-REFUSALS_APART_NS = 1_000 * policy.MS
+FAILURES_APART_NS = 1_000 * policy.MS
 
 Addresses = Mapping[str, tuple[str, int]]
 OnReady = Callable[[Addresses, Mapping[str, str]], None]
@@ -126,8 +127,8 @@ class Supervisor:
         lifetime = Lifetime(self._stop_by_command, upgrade.procedure)
         self._commands = Commands(self._applications, self._processes, self._operations, lifetime)
         self._processes.on_change = self._changed
-        self._loop.on_refused = self._refused
-        self._refused_ns = 0
+        self._loop.on_failure = self._failed
+        self._failed_ns = 0
         self._turned_ns = time.monotonic_ns()
         self._booted = False
         self._exit_code = 0
@@ -235,11 +236,13 @@ class Supervisor:
                 if child.instance.watched and child.state in (State.READY, State.STALLED):
                     self._processes.feed(child, policy.Heartbeat())
 
-    def _refused(self, error: OSError) -> None:
+    def _failed(self, error: Exception) -> None:
+        """Say what failed and where, and go on: everything that runs here depends on us."""
         now_ns = time.monotonic_ns()
-        if now_ns - self._refused_ns >= REFUSALS_APART_NS:
-            self._refused_ns = now_ns
-            self._journal.write("the system refuses something", error=repr(error))
+        if now_ns - self._failed_ns >= FAILURES_APART_NS:
+            self._failed_ns = now_ns
+            trace = traceback.format_exception(error)
+            self._journal.write("something failed here", error=repr(error), trace=trace[-3:])
 
     def _woken(self) -> None:
         numbers = self._wake_read.recv(4096)

@@ -27,6 +27,19 @@ def test_levelling_never_overfills_and_gives_all_away(held: dict[int, int], comi
             assert filled[slot] == pytest.approx(height, rel=1e-6)
 
 
+@given(
+    st.dictionaries(st.integers(0, 255), st.integers(-(2**63), 2**63 - 1), min_size=1),
+    st.integers(0, 2**70),
+)
+def test_what_cannot_be_a_count_harms_nobody(told: dict[int, int], coming: int) -> None:
+    for choose in (least, even):
+        shares = choose(told, coming)
+        assert shares.keys() == told.keys()
+        assert min(shares.values()) >= 0
+        assert sum(shares.values()) == pytest.approx(1)
+        assert thresholds(shares)[-1][1] == SHARES
+
+
 def test_the_emptiest_is_filled_first() -> None:
     assert least({0: 100, 1: 0}, 10) == {0: 0.0, 1: 1.0}
     assert least({0: 4, 1: 0, 2: 4}, 10) == {0: 0.2, 1: 0.6, 2: 0.2}
