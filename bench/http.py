@@ -115,11 +115,12 @@ def serving(contender: Contender) -> Iterator[tuple[int, psutil.Process]]:
             yield port, psutil.Process(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(START_LIMIT_S)
-            except subprocess.TimeoutExpired:
+            # What a wrapper has started may outlive it.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
 
 def _wait_for_answer(contender: Contender, port: int, process: subprocess.Popen[bytes]) -> None:
