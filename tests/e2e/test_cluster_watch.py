@@ -111,7 +111,7 @@ def crowd(running: Cluster, address: tuple[str, int], pause_s: float) -> Iterato
         ("even", CROWD_S, 1.10),
         ("least_connections", CROWD_S, 1.03),
         ("even", BURST_S, 1.10),
-        ("least_connections", BURST_S, 1.10),  # they may all have come between two looks
+        ("least_connections", BURST_S, 1.06),
     ],
 )
 def test_long_lived_connections_are_spread(

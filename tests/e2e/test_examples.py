@@ -29,15 +29,18 @@ def quotes(venue: Venue, who: str = "maker") -> dict[str, Decimal]:
     return {row["side"]: Decimal(row["limit_price"]) for row in rows}
 
 
-def test_the_market_maker_quotes_both_sides_and_leans_against_its_stock(venue: Venue) -> None:
-    person = venue.people["maker"]
-    process = subprocess.Popen(
-        [
-            sys.executable, "-W", "ignore", str(MARKET_MAKER), "AAPL", "--url", venue.url,
-            "--key", person.key_id, "--secret", person.secret, "--pause", "0.05",
-        ],
-        stdout=subprocess.DEVNULL,
+def market_maker(venue: Venue, who: str, symbol: str) -> subprocess.Popen[bytes]:
+    """Start the example as the guide does."""
+    person = venue.people[who]
+    words = (
+        sys.executable, "-W", "ignore", str(MARKET_MAKER), symbol, "--url", venue.url,
+        "--key", person.key_id, "--secret", person.secret, "--pause", "0.05",
     )  # fmt: skip
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL)
+
+
+def test_the_market_maker_quotes_both_sides_and_leans_against_its_stock(venue: Venue) -> None:
+    process = market_maker(venue, "maker", "AAPL")
     try:
         wait_for(lambda: quotes(venue) == EXPECTED, LIMIT_S, "the first quotes")
         sell = {"symbol": "AAPL", "side": "sell", "type": "limit", "time_in_force": "day"}
@@ -69,14 +72,7 @@ def test_the_market_maker_begins_with_money_alone(venue: Venue) -> None:
     order = {"symbol": "NEW", "type": "limit", "time_in_force": "day", "qty": "1"}
     venue.order("maker", **order, side="buy", limit_price="10")
     venue.order("taker", **order, side="sell", limit_price="10")
-    person = venue.people["poor"]
-    process = subprocess.Popen(
-        [
-            sys.executable, "-W", "ignore", str(MARKET_MAKER), "NEW", "--url", venue.url,
-            "--key", person.key_id, "--secret", person.secret, "--pause", "0.05",
-        ],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = market_maker(venue, "poor", "NEW")
     try:
         wait_for(lambda: quotes(venue, "poor") == {"buy": Decimal("9.99")}, LIMIT_S, "a bid")
         venue.order("taker", **{**order, "qty": "10"}, side="sell", limit_price="9")
