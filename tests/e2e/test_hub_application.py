@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from madang import hub
-from madang.bus import MemoryHub, memory_bus_hub
+from madang.bus import MemoryHub
 from madang.bus.errors import BusError
 from madang.bus.values import NotJson
 from madang.core.errors import MadangError
 from madang.hub import application
-from tests.support.edge import eventually, run
-from tests.support.talk import hear, joined, say, worker
+from tests.support.edge import eventually
+from tests.support.talk import hear, joined, playing, say, worker
 
 
 @pytest.fixture(autouse=True)
 def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test declares its own endpoints."""
     monkeypatch.setattr(application, "_declared", application._Declared())
-
-
-def playing(test: Callable[[MemoryHub], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test(memory_bus_hub())
-
-    run(main)
 
 
 def test_a_broadcast_reaches_every_client_of_every_worker_in_one_order() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from madang import hub
-from madang.bus import MemoryHub, memory_bus_hub
+from madang.bus import MemoryHub
 from madang.bus.errors import BusError, PeerLost
 from madang.hub import HubSettings, application, lines, numbering
 from madang.hub.history import Position
 from madang.hub.lines import Past, Question
-from tests.support.edge import eventually, run
-from tests.support.talk import Worker, hear, joined, say, worker
+from tests.support.edge import eventually
+from tests.support.talk import Worker, hear, joined, playing, say, worker
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "_declared", application._Declared())
 
 
-def playing(test: Callable[[MemoryHub], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test(memory_bus_hub())
-
-    run(main)
+@pytest.fixture
+def five_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One shard, which numbers no more than five channels."""
+    monkeypatch.setattr(lines, "NUMBERED_CHANNELS_MAX", 5)
+    monkeypatch.setattr(numbering, "SHARDS", 1)
 
 
 def followed(one: Worker) -> set[str]:
@@ -203,11 +203,8 @@ def test_who_listens_for_messages_first_does_not_get_what_is_set() -> None:
     playing(test)
 
 
-def test_subscribing_and_leaving_takes_no_room_where_channels_are_numbered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(lines, "NUMBERED_CHANNELS_MAX", 5)
-    monkeypatch.setattr(numbering, "SHARDS", 1)
+@pytest.mark.usefixtures("five_channels")
+def test_subscribing_and_leaving_takes_no_room_where_channels_are_numbered() -> None:
     hub.endpoint("/ws", allow=("room.*",))
 
     async def test(place: MemoryHub) -> None:
@@ -227,11 +224,8 @@ def test_subscribing_and_leaving_takes_no_room_where_channels_are_numbered(
     playing(test)
 
 
-def test_a_channel_that_was_forgotten_shows_a_new_epoch_and_recovers_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(lines, "NUMBERED_CHANNELS_MAX", 5)
-    monkeypatch.setattr(numbering, "SHARDS", 1)
+@pytest.mark.usefixtures("five_channels")
+def test_a_channel_that_was_forgotten_shows_a_new_epoch_and_recovers_nothing() -> None:
     hub.endpoint("/ws", channels=("ticker",))
 
     async def test(place: MemoryHub) -> None:

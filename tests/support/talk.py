@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from madang.bus import Bus, MemoryHub
+from madang.bus import Bus, MemoryHub, memory_bus_hub
 from madang.bus.lanes import Lanes
 from madang.edge import Application, Server
 from madang.edge.handover.mobile import Mover
 from madang.edge.hub_front import hub_routes
 from madang.hub import Hub, HubSession
-from tests.support.edge import LIMIT_S, serving
+from tests.support.edge import LIMIT_S, run, serving
 
 
 class Worker:
@@ -83,3 +83,12 @@ async def joined(client: ClientConnection, channels: int = 1) -> dict[str, Any]:
         last = await hear(client)
         assert last["type"] == "subscribed", last
     return last
+
+
+def playing(test: Callable[[MemoryHub], Awaitable[None]]) -> None:
+    """Run a test on the bus of a machine of its own."""
+
+    async def main() -> None:
+        await test(memory_bus_hub())
+
+    run(main)
