@@ -130,7 +130,8 @@ def keys(
             if credential.account == account and credential.kind == CredentialKind.API_KEY
         ]
 
-    for line in session.change(state, work):
+    run = session.change if revoke or new else session.with_bus
+    for line in run(state, work):
         typer.echo(line)
 
 

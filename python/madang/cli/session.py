@@ -47,11 +47,12 @@ def market_folder(state: str | None) -> Path:
     return folder
 
 
-async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
+async def _with_bus(
+    state_dir: Path, work: Callable[[Bus], Awaitable[Answer]], limits: BusLimits
+) -> Answer:
     folder = runtime_dir(state_dir) / "bus"
     if not folder.exists():
         raise NotRunningError(f"nothing runs on {state_dir}; start it with `madang up`")
-    limits = BusLimits(open_timeout_ms=WAIT_MS)  # a change is to be known by busy workers as well
     bus = await open_unix_bus(BusSettings(f"command-{os.getpid()}", folder, limits=limits))
     try:
         if not await bus.wait_for_server("venue.commands", WAIT_MS):
@@ -63,7 +64,7 @@ async def _with_bus(state_dir: Path, work: Callable[[Bus], Awaitable[Answer]]) -
 
 def with_bus(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
     """Run `work` on the bus of the running venue."""
-    return asyncio.run(_with_bus(state_folder(state), work))
+    return asyncio.run(_with_bus(state_folder(state), work, BusLimits()))
 
 
 def change(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answer:
@@ -74,7 +75,8 @@ def change(state: str | None, work: Callable[[Bus], Awaitable[Answer]]) -> Answe
         await settle_everywhere(bus, directory.COPY)
         return answer
 
-    return with_bus(state, changed)
+    everybody = BusLimits(open_timeout_ms=WAIT_MS)  # busy workers are to know of it as well
+    return asyncio.run(_with_bus(state_folder(state), changed, everybody))
 
 
 def operator(bus: Bus) -> Operator:
