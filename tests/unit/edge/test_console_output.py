@@ -36,15 +36,16 @@ class SlowDisk:
         assert await asyncio.to_thread(self.began.acquire, timeout=LIMIT_S)
 
 
+Told = list[dict[str, Any]]
+
+
 def test_a_page_that_leaves_while_its_first_lines_are_read_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        disk = SlowDisk(monkeypatch)
-        followed = Output(tmp_path)
-        told: list[dict[str, Any]] = []
+        disk, followed = SlowDisk(monkeypatch), Output(tmp_path)
+        told, before = Told(), asyncio.all_tasks()
         send = told.append
-        before = asyncio.all_tasks()
         followed.want(send, LogWish())
         await disk.reading()
         followed.leave(send)
@@ -59,11 +60,9 @@ def test_a_page_that_wants_something_else_meanwhile_gets_only_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        disk = SlowDisk(monkeypatch)
-        followed = Output(tmp_path)
-        told: list[dict[str, Any]] = []
+        disk, followed = SlowDisk(monkeypatch), Output(tmp_path)
+        told, before = Told(), asyncio.all_tasks()
         send = told.append
-        before = asyncio.all_tasks()
         followed.want(send, LogWish(("web",)))
         await disk.reading()
         followed.want(send, LogWish(("venue",)))
